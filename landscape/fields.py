@@ -54,7 +54,8 @@ class Gauge:
 
     `error` is the field with the number's standard error or bound, `draws` that with the values whose mean it is (one
     for each random vector), `floor` that with the smallest difference beyond rounding, and `rtol` that with the
-    requested relative half-width. `advice` is a sentence for users who would gate on the number.
+    requested relative half-width. `advice` is a sentence for users who would gate on the number. `by_samples` says that
+    the error is by the choice of the samples alone, which measurements of the same data share: gates leave it out.
     """
 
     error: str = ""
@@ -62,6 +63,7 @@ class Gauge:
     floor: str = ""
     rtol: str = ""
     advice: str = ""
+    by_samples: bool = False
 
 
 @dataclass(frozen=True)

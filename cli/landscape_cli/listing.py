@@ -70,6 +70,8 @@ def _advice(metric: Metric, share: float | None) -> str:
         return gauge.advice
     if share is not None:
         return f"allow more than {100 * SIGNIFICANT_ERRORS * share:.2g} %, three standard errors"
+    if gauge.by_samples:
+        return "exact for the samples that it is compared on"
     if gauge.error:
         return "its standard error is known"
     return NOTHING_TO_GATE if describes_run(metric) else ERROR_UNKNOWN

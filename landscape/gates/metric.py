@@ -73,7 +73,8 @@ class Metric:
 class Reading:
     """A measured metric, with its standard error or bound and the values whose mean it is, where they are known.
 
-    `floor` is the smallest difference that is no rounding, `asked` the error that the measurement was asked for.
+    `floor` is the smallest difference that is no rounding, `asked` the error that the measurement was asked for. An
+    error by the choice of the samples is left out, since only measurements of the same samples are compared.
     `not_gateable` is the reason why a gate must not use the value, `not_unique` why it may only warn; "" if neither.
     """
 
@@ -121,7 +122,7 @@ def read_metric(result: Result, metric: Metric) -> Reading:
     value = _element(values, index)
     gauge = gauge_of(type(result), metric.field)
     draws = getattr(result, gauge.draws) if gauge.draws else None
-    error = getattr(result, gauge.error) if gauge.error else None
+    error = getattr(result, gauge.error) if gauge.error and not gauge.by_samples else None
     reason = result.not_gateable(metric.field, index)
     if not reason and not math.isfinite(value):
         reason = f"it is {value}"

@@ -19,9 +19,9 @@ def result_of(**changes: Any) -> LlcResult:
         "llc": 5.0, "llc_se": 0.1, "lower": 4.8, "upper": 5.2, "rtol": 0.05, "r_hat": 1.01, "distance_r_hat": 1.02,
         "effective_draws": 200.0, "burn_in": 10, "draws": 60, "acceptance": 0.8, "step_size": 0.1, "leaps": 4,
         "nbeta": 100.0, "gamma": 1.0, "gamma_effect": 0.1, "gamma_effect_se": 0.01, "work_deviation": 0.5,
-        "broken_proposals": 0, "lower_loss_share": 0.0, "loss": 0.1, "gradient_norm": 0.0, "parameters": 20,
-        "samples": 50, "chain": np.array(["checkpoint", "random"]), "chain_llc": one, "chain_distance": one,
-        "chain_acceptance": one, "excess": np.random.default_rng(0).normal(5, 1, (2, 60)),
+        "broken_proposals": 0, "rounding": 0.01, "lower_loss_share": 0.0, "loss": 0.1, "gradient_norm": 0.0,
+        "parameters": 20, "samples": 50, "chain": np.array(["checkpoint", "random"]), "chain_llc": one,
+        "chain_distance": one, "chain_acceptance": one, "excess": np.random.default_rng(0).normal(5, 1, (2, 60)),
         "running_draws": np.array([20, 40, 60]), "running_llc": np.full(3, 5.0), "running_se": np.full(3, 0.1),
     }  # fmt: skip
     return LlcResult(**{**fields, **changes})

@@ -35,19 +35,17 @@ ENDS = {
 }
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Solutions of (A + damping I) x = b by column, with their true residuals.
+@dataclass(frozen=True, kw_only=True)
+class ColumnEnds:
+    """How the solves of K columns ended.
 
-    `x` has the shape of the right sides. `residuals` `(K,)` are |b - (A + damping I) x| / |b|, from a product with each
-    x at the end. `status` tells where each column stands; `iterations` `(K,)` count its products before the last.
+    `residuals` `(K,)` are |b - (A + damping I) x| / |b|, from a product with each x at the end. `status` tells where
+    each column stands; `iterations` `(K,)` count its products before the last.
     """
 
-    x: Tensor
     residuals: np.ndarray
     iterations: np.ndarray
     status: tuple[ColumnStatus, ...]
-    products: int
     curvatures: np.ndarray  # (K,), negative where it stopped a column; else NaN
 
     @cached_property
@@ -74,6 +72,14 @@ class Solution:
                 numbers = {"curvature": self.curvatures[worst], "residual": self.residuals[worst]}
                 return why.format(**numbers, iterations=self.iterations[worst]), fix
         return "", ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution(ColumnEnds):
+    """Solutions of (A + damping I) x = b by column, with their true residuals; `x` has the shape of the right sides."""
+
+    x: Tensor
+    products: int
 
 
 def conjugate_gradients(

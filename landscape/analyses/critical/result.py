@@ -27,12 +27,12 @@ class CriticalResult(Result):
 
     critical_step: float = scalar(
         "Smallest step eta at which the loss is no longer below that at the weights; NaN where it was not found.",
-        gauge=Gauge("critical_step_se"),
+        gauge=Gauge("critical_step_se", by_samples=True),
     )
     critical_step_se: float | None = scalar(
         "Its standard error by the choice of the samples, and by rounding, for this update.", optional=True
     )
-    critical_sharpness: float = scalar("2 / critical step.", gauge=Gauge("critical_sharpness_se"))
+    critical_sharpness: float = scalar("2 / critical step.", gauge=Gauge("critical_sharpness_se", by_samples=True))
     critical_sharpness_se: float | None = scalar("Its standard error, from that of the step.", optional=True)
     interval: np.ndarray | None = array(
         "end", help="Ends of the 95 % interval of the critical step by the choice of the samples.", optional=True
@@ -67,7 +67,7 @@ class CriticalResult(Result):
     point_change: np.ndarray = array(
         "point",
         help="Mean loss there minus that at the weights.",
-        gauge=Gauge("point_change_error"),
+        gauge=Gauge("point_change_error", by_samples=True),
         label="change of the loss",
     )
     point_change_error: np.ndarray | None = array(

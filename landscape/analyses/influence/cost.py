@@ -43,6 +43,8 @@ def _gradients_of_passes(analysis: Influence, samples: Samples, layers: Kronecke
     queries = 0.0 if samples.queries is None else samples.queries.objective.batches.samples / total
     each = SAMPLE_GRADIENTS if analysis.each else 1.0
     itself = SAMPLE_GRADIENTS * share if analysis.scores_itself else 0.0
+    if samples.others is not None:
+        itself += 2 * SAMPLE_GRADIENTS * len(samples.others.numbers) / total
     spent = count_gradients(samples.curved, gradients=1 + (SAMPLE_GRADIENTS * share) + itself + each * queries)
     spent += count_gradients(samples.curved, losses=share + (queries if analysis.each else 0))
     if layers is not None:
@@ -57,6 +59,7 @@ def influence_cost(analysis: Influence, samples: Samples, layers: KroneckerLayer
     queries = 0 if samples.queries is None else (len(samples.queries.numbers) if analysis.each else 1)
     scored = len(samples.scored.numbers)
     itself = scored if analysis.scores_itself else 0
+    itself += 0 if samples.others is None else len(samples.others.numbers)
     if analysis.inverse == "cg":
         sketched = sketch_rank(analysis, curved)
         each = min(EXPECTED_ITERATIONS if sketched else EXPECTED_WITHOUT, 2 * curved.space.size)

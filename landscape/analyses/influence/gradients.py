@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.compute.inner_products import gram, row_norms
 from landscape.data.batches import Batch
-from landscape.errors import UsageError, listing
+from landscape.errors import NumericalError, UsageError, listing
 from landscape.evaluation.per_sample.gradients import CHUNK_BYTES, sample_gradients
 from landscape.evaluation.per_sample.loss_sums import has_sample_losses, sample_loss_sums
 from landscape.evaluation.per_sample.outcomes import gather_samples, require_separate_samples
@@ -36,13 +36,13 @@ def without_decay(objective: Objective) -> Objective:
 def query_gradients(queries: Objective, *, each: bool) -> QueryGradients:
     """The gradient of each query's mean loss, or of the mean loss of all queries.
 
-    Raises UsageError for a query that has no target that counts.
+    Raises UsageError for a query that has no target that counts, and NumericalError for one that is not finite.
     """
     plain = without_decay(queries)
     require_separate_samples(plain)
     if not each:
         loss, gradient = plain.value_and_gradient()
-        return QueryGradients(gradient.detach()[None], np.array([float(loss)]))
+        return _require_finite(QueryGradients(gradient.detach()[None], np.array([float(loss)])))
     losses, counts = losses_and_counts(plain).T
     if not bool((counts > 0).all()):
         places = listing([str(int(place)) for place in (counts <= 0).nonzero()])
@@ -51,7 +51,21 @@ def query_gradients(queries: Objective, *, each: bool) -> QueryGradients:
             fix="--query without them (places are counted from 0), or --no-each",
         )
     rows = gradient_rows(plain) / counts[:, None].to(plain.theta)
-    return QueryGradients(rows, (losses / counts).cpu().numpy())
+    return _require_finite(QueryGradients(rows, (losses / counts).cpu().numpy()))
+
+
+def _require_finite(queries: QueryGradients) -> QueryGradients:
+    """The same queries; raises NumericalError if a loss or a gradient is not finite, with their places."""
+    finite = np.isfinite(queries.losses) & queries.rows.isfinite().all(dim=1).cpu().numpy()
+    if finite.all():
+        return queries
+    places = listing([str(place) for place in np.flatnonzero(~finite)])
+    where = f"at places {places} of the samples that --query names" if len(finite) > 1 else "of what --query names"
+    raise NumericalError(
+        f"the loss or its gradient {where} is not finite",
+        why="NaN or infinity in these samples, or numbers that are too large for the precision",
+        fix="--query without them (places are counted from 0), or --dtype float64",
+    )
 
 
 def losses_and_counts(objective: Objective) -> Tensor:

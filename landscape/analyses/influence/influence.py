@@ -65,6 +65,12 @@ class Influence(MatrixOptions):
     self_: bool = option(
         False, help="Also score each training sample's influence on itself; the default where there is no --query."
     )
+    non_members: str | None = option(
+        None,
+        kind="reference",
+        help="Samples that the net was not trained on, named as for --query: with which AUROC loss, squared gradient "
+        "and self-influence tell them from the training samples that are scored.",
+    )
     inverse: Inverse | None = option(
         None,
         help="cg solves with the matrix itself, to --tol; kfac and ekfac invert Kronecker factors of the Fisher matrix "
@@ -113,7 +119,7 @@ class Influence(MatrixOptions):
     @property
     def scores_itself(self) -> bool:
         """Whether the influence of samples on themselves is measured."""
-        return self.self_ or self.query is None
+        return self.self_ or self.query is None or self.non_members is not None
 
     def fit_budget(self, objective: Objective) -> Influence:
         """The analysis with the inverse, its preconditioner and the kind of columns that the defaults mean here."""

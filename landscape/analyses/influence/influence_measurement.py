@@ -25,8 +25,8 @@ from landscape.analyses.influence.gradients import (
 from landscape.analyses.influence.influence_result import InfluenceResult
 from landscape.analyses.influence.kronecker_factors import KroneckerLayers, find_factored_maps, measure_kronecker
 from landscape.analyses.influence.preconditioning import build_preconditioner, sketch_rank
-from landscape.analyses.influence.ranking import query_columns, sample_columns, self_columns
-from landscape.analyses.influence.references import NamedSamples, samples_by_name
+from landscape.analyses.influence.ranking import membership_columns, query_columns, sample_columns, self_columns
+from landscape.analyses.influence.references import NamedSamples, require_apart, samples_by_name
 from landscape.analyses.influence.self_influence import SelfInfluences
 from landscape.analyses.influence.solving import Matrix, SolvedQueries, solve_by_factors, solve_by_iterations
 from landscape.analyses.shared.phases import Phases, phase_state
@@ -45,11 +45,12 @@ MOST_COLUMNS = 32  # of a product: more share a pass, and take memory
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples that are scored, the objective whose matrix is inverted, and the queries."""
+    """The samples that are scored, the objective whose matrix is inverted, the queries, and others not trained on."""
 
     scored: NamedSamples
     curved: Objective
     queries: NamedSamples | None
+    others: NamedSamples | None = None
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,23 @@ def measure(
     reference = samples.curved.reference
     prepared = yield from _prepare(analysis, samples.curved, phases)
     queries, solved = yield from _solve_queries(analysis, samples, prepared, phases)
-    products = yield from phases.run("scores", partial(_pass_over_samples, samples, solved))
+    products = yield from phases.run("scores", partial(_pass_over_samples, samples.scored, solved))
     columns = sample_columns(samples, products)
     if queries is not None and solved is not None:
         names = _query_names(analysis, samples)
         columns |= query_columns(names, queries, solved, products, samples, prepared.damping, analysis.top)
-    found = None
+    found = others = None
     if analysis.scores_itself:
-        found = yield from phases.run("self", partial(_self_influences, analysis, samples, prepared))
+        found = yield from phases.run("self", partial(_self_influences, analysis, samples.scored, prepared))
         columns |= self_columns(
             found, products, samples, _memorization_flags(analysis, objective, samples), analysis.top
         )
-    solves = [one for one in (solved, found) if one is not None]
+        if samples.others is not None:
+            passed = yield from phases.run("others", partial(_pass_over_samples, samples.others, None))
+            steps = partial(_self_influences, analysis, samples.others, prepared)
+            others = yield from phases.run("self of others", steps)
+            columns |= membership_columns((found, others), (products, passed), samples)
+    solves = [one for one in (solved, found, others) if one is not None]
     spent = prepared.sketched + sum(one.products for one in solves)
     mean_square = float(products["values"][:, -1].mean())
     return InfluenceResult(
@@ -145,7 +151,11 @@ def find_samples(analysis: Influence, objective: Objective) -> Samples:
     require_separate_samples(objective)
     scored = samples_by_name(analysis, objective, analysis.train or "samples", "--train")
     queries = samples_by_name(analysis, objective, analysis.query, "--query") if analysis.query is not None else None
-    return Samples(scored, objective if scored.is_own else scored.objective, queries)
+    others = None
+    if analysis.non_members is not None:
+        others = samples_by_name(analysis, objective, analysis.non_members, "--non-members")
+        require_apart(scored, others)
+    return Samples(scored, objective if scored.is_own else scored.objective, queries, others)
 
 
 def _needs_factors(analysis: Influence) -> bool:
@@ -157,12 +167,12 @@ def _width(objective: Objective) -> int:
 
 
 def _pass_over_samples(
-    samples: Samples, solved: SolvedQueries | None, saved: State
+    named: NamedSamples, solved: SolvedQueries | None, saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """Inner products of the samples' gradients with all solutions, their squares, losses and counts."""
     state = dict(saved)
     if not state:
-        scored = without_decay(samples.scored.objective)
+        scored = without_decay(named.objective)
         blocks = [] if solved is None else [solved.x, solved.compared]
         if solved is not None and solved.earlier is not None:
             blocks.append(solved.earlier)
@@ -172,14 +182,14 @@ def _pass_over_samples(
             "values": inner_products(scored, columns).cpu().numpy(),
             "losses": (losses / counts).cpu().numpy(),
         }
-        yield Progress(1, 1, "gradients of the training samples", partial(dict, state))
+        yield Progress(1, 1, f"gradients of {named.name}", partial(dict, state))
     return state
 
 
 def _self_influences(
-    analysis: Influence, samples: Samples, prepared: PreparedScores, saved: State
+    analysis: Influence, named: NamedSamples, prepared: PreparedScores, saved: State
 ) -> Generator[Progress, None, SelfInfluences]:
-    scored = without_decay(samples.scored.objective)
+    scored = without_decay(named.objective)
     if analysis.inverse == "cg":
         return (yield from self_influence.by_iterations(prepared.matrix, scored, prepared.damping, saved))
     return (yield from self_influence.by_factors(prepared.matrix, scored, prepared.damping, analysis.seed, saved))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.meaning import percent
+from landscape.errors import listing
 from landscape.fields import Gauge, array, scalar
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class InfluenceResult(Result):
     when the sample is removed and the net trained to the end. Positive: the sample helps; negative: it harms.
     """
 
-    tables: ClassVar[tuple[str, ...]] = ("query", "top", "rank", "score")
+    tables: ClassVar[tuple[str, ...]] = ("query", "top", "rank", "score", "membership")
     facts: ClassVar[tuple[str, ...]] = ("damping", "covered", "loss", "products")
 
     query: np.ndarray | None = array("query", words=True, help="Name of the query.", optional=True)
@@ -67,7 +68,10 @@ class InfluenceResult(Result):
         gauge=Gauge("score_errors"),
     )
     score_errors: np.ndarray | None = array(
-        "sample", "query", help="Error of that score by the solve, from how it moved in the last decade.", optional=True
+        "sample",
+        "query",
+        help="Error of that score by the solve, from how it moved while the residual fell.",
+        optional=True,
     )
     top: np.ndarray | None = array("top", help="Place in the lists for the mean of all queries.", optional=True)
     helpful_sample: np.ndarray | None = array(
@@ -101,9 +105,30 @@ class InfluenceResult(Result):
     )
     score: np.ndarray | None = array("score", words=True, help="Name of the score.", optional=True)
     auroc: np.ndarray | None = array(
-        "score", help="Probability that a memorized sample scores above another one.", optional=True, label="AUROC"
+        "score",
+        help="Probability that a memorized sample scores above another one.",
+        optional=True,
+        gauge=Gauge("auroc_se", by_samples=True),
+        label="AUROC",
     )
     auroc_se: np.ndarray | None = array("score", help="Standard error of the AUROC.", optional=True)
+    non_member: np.ndarray | None = array(
+        "non_member", help="Number of a sample that the net was not trained on, in --non-members.", optional=True
+    )
+    non_member_self_influence: np.ndarray | None = array(
+        "non_member", help="g' (G + damping)^-1 g / n of it, with the same G and n.", optional=True
+    )
+    non_member_loss: np.ndarray | None = array("non_member", help="Its mean loss.", optional=True)
+    membership: np.ndarray | None = array(
+        "membership", words=True, help="Name of the score by which membership is told.", optional=True
+    )
+    membership_auroc: np.ndarray | None = array(
+        "membership",
+        help="Probability that a sample of --non-members scores above a training sample; 0.5 tells nothing.",
+        optional=True,
+        gauge=Gauge("membership_auroc_se", by_samples=True),
+    )
+    membership_auroc_se: np.ndarray | None = array("membership", help="Standard error of that.", optional=True)
     self_agreement: float | None = scalar(
         "Rank correlation of self-influences with those at ten times the damping.", optional=True
     )
@@ -185,9 +210,13 @@ class InfluenceResult(Result):
         return [*self._signs(), *self._approximation(), *self._ranks(), *self._training()]
 
     def _signs(self) -> list[str]:
-        if self.scores is None:
+        if self.scores is None or self.query is None or self.spread is None:
             return []
-        return ["a positive score helps: without the sample the query's loss would be higher by it, to first order"]
+        flat = [str(name) for name, spread in zip(self.query, self.spread, strict=True) if spread == 0]
+        return [
+            "a positive score helps: without the sample the query's loss would be higher by it, to first order",
+            *([f"all scores are 0 for {listing(flat)}: the lists of samples mean nothing there"] if flat else []),
+        ]
 
     def _approximation(self) -> list[str]:
         if self.tol is not None:

@@ -49,13 +49,14 @@ def query_columns(
         "agreement": np.array([rank_correlation(*pair) for pair in zip(scores.T, compared.T, strict=True)]),
         "scores": scores,
     }
-    if solved.earlier is not None:
-        errors = errors_by_movement(scores - values[:, 2 * count :])
+    if solved.reductions is not None:
         rests = solved.residuals * row_norms(queries.rows).cpu().numpy()
+        bounds = np.sqrt(products["values"][:, -1:]) * rests / (damping.value * terms)
+        errors = errors_by_movement(scores - values[:, 2 * count :], solved.reductions, bounds)
         columns |= {
             "iterations": solved.iterations,
             "error": _root_mean_square(errors),
-            "error_bound": np.sqrt(products["values"][:, -1].max()) * rests / (damping.value * terms),
+            "error_bound": bounds.max(axis=0),
             "score_errors": errors,
         }
     return columns | _top(scores, np.array(samples.scored.numbers), top)
@@ -95,11 +96,7 @@ def self_columns(
     }
     if memorized is None:
         return columns
-    named = {
-        "self_influence": values,
-        "loss": products["losses"],
-        "gradient_norm2": products["values"][:, -1],
-    }
+    named = _scores_of(values, products)
     areas = [auroc(each, memorized) for each in named.values()]
     return columns | {
         "sample_memorized": memorized,
@@ -108,6 +105,35 @@ def self_columns(
         "auroc": np.array([area for area, _ in areas]),
         "auroc_se": np.array([error for _, error in areas]),
     }
+
+
+def membership_columns(
+    found: tuple[SelfInfluences, SelfInfluences], products: tuple[State, State], samples: Samples
+) -> dict[str, Any]:
+    """Scores of samples that the net was not trained on, and how well they tell these from the training samples.
+
+    Each pair is of the training samples and of the others.
+    """
+    assert samples.others is not None
+    inside, outside = (
+        _scores_of(one.values / samples.curved.count, passed) for one, passed in zip(found, products, strict=True)
+    )
+    is_outside = np.repeat([False, True], [len(samples.scored.numbers), len(samples.others.numbers)])
+    areas = [auroc(np.concatenate([inside[name], outside[name]]), is_outside) for name in inside]
+    return {
+        "self_residual": float(np.max([one.residual for one in found])),  # NaN stays
+        "non_member": np.array(samples.others.numbers),
+        "non_member_self_influence": outside["self_influence"],
+        "non_member_loss": outside["loss"],
+        "membership": np.array(list(inside)),
+        "membership_auroc": np.array([area for area, _ in areas]),
+        "membership_auroc_se": np.array([error for _, error in areas]),
+    }
+
+
+def _scores_of(values: np.ndarray, products: State) -> dict[str, np.ndarray]:
+    """The scores of each sample that tell memorized samples and those not trained on from others, by name."""
+    return {"self_influence": values, "loss": products["losses"], "gradient_norm2": products["values"][:, -1]}
 
 
 def rank_correlation(left: np.ndarray, right: np.ndarray) -> float:

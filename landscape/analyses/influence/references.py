@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from landscape.choices import DATA
 from landscape.errors import UsageError, listing, safe_excerpt
 from landscape.evaluation.chosen_samples import on_chosen_samples
-from landscape.evaluation.populations import populations
+from landscape.evaluation.populations import populations, sample_digests
 
 if TYPE_CHECKING:
     from landscape.analyses.influence.influence import Influence
@@ -50,6 +50,16 @@ def samples_by_name(analysis: Influence, objective: Objective, reference: str, f
     return NamedSamples(on_chosen_samples(whole, places), tuple(places), name, name in OWN)
 
 
+def require_apart(members: NamedSamples, others: NamedSamples) -> None:
+    """Raises UsageError if samples of both are the same: one cannot be trained on and not."""
+    common = set(sample_digests(members.objective)) & set(sample_digests(others.objective))
+    if common:
+        raise UsageError(
+            f"{len(common)} of the samples that --non-members names are among the training samples that are scored",
+            fix="--non-members with samples that the net was not trained on, such as held-out",
+        )
+
+
 def parse_places(text: str, flag: str) -> list[int]:
     """Ascending numbers of samples from `0,5,10-19`, each once; raises UsageError for a range that falls.
 
@@ -85,9 +95,10 @@ def _choices(known: Sequence[str] | dict[str, Objective]) -> str:
 
 
 def digests(analysis: Influence, objective: Objective) -> dict[str, str]:
-    """The beginnings of the hashes of the data that --query and --train name, if they are not the measured ones."""
+    """The beginnings of the hashes of other data than the measured ones that --query and such options name."""
     found = {}
-    for flag, reference in (("query", analysis.query), ("train", analysis.train)):
+    references = (("query", analysis.query), ("train", analysis.train), ("non-members", analysis.non_members))
+    for flag, reference in references:
         if reference is not None:
             match = PLACES.fullmatch(reference)
             whole = _whole(analysis, objective, match["name"] if match else reference, f"--{flag}")

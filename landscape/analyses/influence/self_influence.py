@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from landscape import seeds
+from landscape.algorithms.linear_systems.solve import ColumnEnds
+from landscape.algorithms.linear_systems.state import ColumnStatus, SolutionGoal
 from landscape.analyses.base import Progress, State, Trouble
 from landscape.analyses.influence.gradients import gradient_rows, score_rows
-from landscape.analyses.influence.solving import Matrix, residuals_of, solve_by_iterations
+from landscape.analyses.influence.solving import (
+    Matrix,
+    SolvedQueries,
+    describe_trouble,
+    residuals_of,
+    solve_by_iterations,
+)
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.compute.inner_products import row_dots
 from landscape.evaluation.chosen_samples import on_chosen_samples
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from landscape.analyses.influence.damping import Damping
     from landscape.objective import Objective
 
-BY_SAMPLE = ("products", "limits")  # each sample's part of the products, and the limit that ended its solves, or 0
+ENDS = ("residuals", "iterations", "status", "curvatures")  # of each sample's solves at both dampings, `(N, 2)`
 RESIDUAL_SAMPLES = 8  # random ones, whose solutions by Kronecker factors are multiplied by the matrix
 
 
@@ -64,16 +73,16 @@ def by_iterations(
 
     Samples whose solves a smaller limit of iterations had ended, and those after them, are solved again.
     """
-    total = scored.batches.samples
-    done = dict(saved) or {"values": np.zeros((0, 2)), **{name: np.zeros(0) for name in ("residuals", *BY_SAMPLE)}}
-    within, done = phase_state("solve", done), {n: v for n, v in done.items() if not n.startswith("solve.")}
-    again = np.flatnonzero((done["limits"] > 0) & (done["limits"] < matrix.goal.max_iterations))
+    total, width = scored.batches.samples, matrix.goal.width
+    within, done = phase_state("solve", saved), {n: v for n, v in saved.items() if not n.startswith("solve.")}
+    done = done or {**{name: np.zeros((0, 2)) for name in ("values", *ENDS)}, "products": np.zeros(0)}
+    again = np.flatnonzero(_may_go_on(done, matrix.goal))
     if len(again):
-        within, done = {}, {name: values[: again[0]] for name, values in done.items()}
+        first = int(again[0]) // width * width
+        within, done = {}, {name: values[:first] for name, values in done.items()}
     finished = len(done["values"])
-    trouble: Trouble | None = None
     while finished < total:
-        places = range(finished, min(finished + matrix.goal.width, total))
+        places = range(finished, min(finished + width, total))
         rows = gradient_rows(on_chosen_samples(scored, places))
         steps = solve_by_iterations(matrix, rows, damping, within)
         while True:
@@ -84,17 +93,41 @@ def by_iterations(
                 break
             state = partial(_join, done, step.state)
             yield Progress(finished, total, f"samples {places[0]} to {places[-1]}, {step.note}", state)
-        values = [row_dots(rows, part.T).cpu().numpy() for part in (solved.x, solved.compared)]
-        exhausted = solved.trouble is not None and solved.trouble.kind == "unfinished"
-        done = {
-            "values": np.vstack([done["values"], np.stack(values, axis=1)]),
-            "residuals": np.append(done["residuals"], solved.residuals),
-            "products": np.append(done["products"], np.full(len(places), solved.products / len(places))),
-            "limits": np.append(done["limits"], np.full(len(places), exhausted * matrix.goal.max_iterations)),
-        }
-        trouble, within, finished = trouble or solved.trouble, {}, places[-1] + 1
+        done = {name: np.concatenate([done[name], values]) for name, values in _by_sample(rows, solved).items()}
+        within, finished = {}, places[-1] + 1
     own, compared = done["values"].T
-    return SelfInfluences(own, compared, float(done["residuals"].max()), round(done["products"].sum()), trouble)
+    residual, products = float(done["residuals"][:, 0].max()), round(done["products"].sum())
+    return SelfInfluences(own, compared, residual, products, describe_trouble(_ends(done)))
+
+
+def _by_sample(rows: Tensor, solved: SolvedQueries) -> dict[str, np.ndarray]:
+    """What is kept of the solves of some samples with gradients `(n, P)`: arrays with a row for each sample."""
+    assert solved.ends is not None
+    values = [row_dots(rows, part.T).cpu().numpy() for part in (solved.x, solved.compared)]
+    ends = {name: np.reshape(getattr(solved.ends, name), (2, len(rows))).T for name in ENDS}
+    return {
+        "values": np.stack(values, axis=1),
+        "products": np.full(len(rows), solved.products / len(rows)),
+        **{name: part.astype(np.float64) for name, part in ends.items()},
+    }
+
+
+def _may_go_on(done: State, goal: SolutionGoal) -> np.ndarray:
+    """The samples `(N,)` with a solve that a smaller limit of iterations had ended."""
+    stopped = (done["status"] == ColumnStatus.EXHAUSTED) & (done["iterations"] < goal.max_iterations)
+    found: np.ndarray = stopped.any(axis=1)
+    return found
+
+
+def _ends(done: State) -> ColumnEnds:
+    """How all solves ended, those of an earlier run among them."""
+    residuals, iterations, status, curvatures = (done[name].ravel() for name in ENDS)
+    return ColumnEnds(
+        residuals=residuals,
+        iterations=iterations.astype(np.int64),
+        status=tuple(ColumnStatus(int(one)) for one in status),
+        curvatures=curvatures,
+    )
 
 
 def _join(done: State, solve: Callable[[], State]) -> dict[str, np.ndarray]:

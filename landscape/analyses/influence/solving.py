@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.linear_systems.solve import Solution, conjugate_gradients, solution_of
+from landscape.algorithms.linear_systems.solve import ColumnEnds, conjugate_gradients, solution_of
 from landscape.algorithms.linear_systems.state import (
     ColumnStatus,
     ConjugateGradientsState,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
     from landscape.operators.kronecker import KroneckerOperator
 
+LEAST_REDUCTION = 1.5  # of a residual, from which on the movement of scores tells their errors
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -45,8 +47,9 @@ class Matrix:
 class SolvedQueries:
     """Solutions `(P, K)` at the damping and at the larger one, with residuals and iterations `(K,)`.
 
-    `earlier` are the solutions at ten times the tolerance, None if nothing was iterated. `trouble` says why a solve
-    ended above the tolerance and what to do.
+    `earlier` are the solutions at ten times the tolerance, `reductions` `(K,)` by what factor the residuals have fallen
+    since then, and `ends` how the solves of the 2 K columns at the damping
+    and at the larger one ended; they are None if nothing was iterated.
     """
 
     x: Tensor
@@ -55,7 +58,13 @@ class SolvedQueries:
     residuals: np.ndarray
     iterations: np.ndarray
     products: int
-    trouble: Trouble | None = None
+    reductions: np.ndarray | None = None
+    ends: ColumnEnds | None = None
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why a solve ended above the tolerance, and what to do; None if none did."""
+        return None if self.ends is None else describe_trouble(self.ends)
 
 
 def solve_by_iterations(
@@ -77,7 +86,8 @@ def solve_by_iterations(
         residuals=solution.residuals[:count],
         iterations=solution.iterations[:count],
         products=solution.products,
-        trouble=_trouble(solution),
+        reductions=_reductions(state, matrix.goal)[:count],
+        ends=solution,
     )
 
 
@@ -106,21 +116,33 @@ def residuals_of(matrix: Matrix, right: Tensor, x: Tensor, damping: Damping) -> 
     return found
 
 
-def errors_by_movement(moved: np.ndarray) -> np.ndarray:
-    """Errors of scores from how far they moved while the residual fell by the last factor of ten.
+def errors_by_movement(moved: np.ndarray, reductions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Errors of scores `(N, K)` from how far they moved while the residuals fell by a factor `(K,)`.
 
-    If the errors fall by as much, they are d / (10 - 1) where d is the movement.
+    If the errors fall by as much, they are d / (factor - 1) where d is the movement. Where a residual has hardly fallen
+    since, since one step led far below the tolerance or none came close, movements tell nothing: the errors are at most
+    `bounds` `(N, K)`.
     """
-    errors: np.ndarray = np.abs(moved) / (NEAR - 1)
+    told = reductions >= LEAST_REDUCTION
+    errors: np.ndarray = np.where(told, np.abs(moved) / np.where(told, reductions - 1, 1.0), bounds)
     return errors
 
 
-def _trouble(solution: Solution) -> Trouble | None:
-    """Why the worst column missed the tolerance; more iterations help if nothing else than their number ended it."""
-    if solution.converged:
+def _reductions(state: ConjugateGradientsState, goal: SolutionGoal) -> np.ndarray:
+    """By what factor the residual of each column has fallen since its `earlier` solution, `(K,)`; 1 without one."""
+    near = state.history <= NEAR * goal.tol
+    first = np.where(near.any(axis=0), near.argmax(axis=0), -1) if len(near) else np.full(len(state.length), -1)
+    begins = np.array([state.history[step, column] if step >= 0 else 0.0 for column, step in enumerate(first)])
+    falling: np.ndarray = np.divide(begins, state.verified, out=np.ones_like(begins), where=state.verified > 0)
+    return falling
+
+
+def describe_trouble(ends: ColumnEnds) -> Trouble | None:
+    """Why the worst column missed the tolerance; more iterations help if nothing else than their number ended one."""
+    if ends.converged:
         return None
-    more_helps = not {ColumnStatus.NEGATIVE_CURVATURE, ColumnStatus.STALLED} & set(solution.status)
-    return Trouble(solution.why, solution.fix, "unfinished" if more_helps else "degenerate")
+    more_helps = not {ColumnStatus.NEGATIVE_CURVATURE, ColumnStatus.STALLED} & set(ends.status)
+    return Trouble(ends.why, ends.fix, "unfinished" if more_helps else "degenerate")
 
 
 def _progress_share(state: ConjugateGradientsState, goal: SolutionGoal) -> int:

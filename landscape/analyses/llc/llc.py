@@ -66,6 +66,7 @@ class LlcResult(Result):
         optional=True,
     )
     broken_proposals: int = scalar("Proposals at which the loss was not finite; a Metropolis correction rejects them.")
+    rounding: float = scalar("Largest n beta (L - L(theta)) that may be rounding.")
     lower_loss_share: float = scalar("Share of the draws at which the loss is lower than at the checkpoint.")
     cost_gradients: float | None = cost_scalar()
     loss: float = scalar("Mean loss at the checkpoint.")
@@ -97,11 +98,17 @@ class LlcResult(Result):
     layer_acceptance: np.ndarray | None = array("layer", detail=True, help="Acceptance of its chains.", optional=True)
 
     def inconclusive(self) -> Trouble | None:
-        """That numbers are not finite, chains do not agree, the checkpoint is no minimum, or the error is too large."""
+        """That numbers are not finite or rounding, chains do not agree or are in no minimum, or the error is large."""
         if not math.isfinite(self.llc):
             return Trouble(
                 "the losses of the chains are not finite", "--dtype float64, or a larger --gamma", "not finite"
             )
+        if self.excess.min() == self.excess.max():
+            why = f"the loss is the same at all {self.draws} draws of all chains"
+            return Trouble(why, "a smaller --gamma, so that chains come farther, or other --params", "degenerate")
+        if self.rounding > self.rtol * abs(self.llc):
+            why = f"rounding may move the coefficient {self.llc:.3g} by {self.rounding:.2g}"
+            return Trouble(why, "--dtype float64, or a larger --rtol", "degenerate")
         for values, of in ((self.r_hat, "losses"), (self.distance_r_hat, "distances from the checkpoint")):
             if values <= LARGEST_R_HAT:
                 continue

@@ -24,11 +24,14 @@ from landscape.analyses.llc.posterior import (
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import count_gradients
+from landscape.analyses.shared.rounding import ROUNDING_DRAWS, smallest_clear_rise
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.errors import UsageError
 from landscape.objective.micro_batch import seconds_per_gradient
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from landscape.analyses.llc.llc import Llc
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
@@ -67,6 +70,7 @@ def measure(analysis: Llc, objective: Objective, resume: State | None) -> Genera
         nbeta=temper.nbeta,
         gamma=temper.gamma,
         cost_gradients=_cost(objective, sampling, [history for history, _ in found]),
+        rounding=_rounding(analysis, objective, temper),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
@@ -88,6 +92,15 @@ def plan(analysis: Llc, objective: Objective) -> Plan:
     seconds = gradients * seconds_per_gradient(objective)
     phases = {f"{CHAINS} {number}": seconds / groups for number in range(groups)}
     return Plan(sum(memory.values()), 0, seconds, facts, memory, phases)
+
+
+def _rounding(analysis: Llc, objective: Objective, temper: Temper) -> float:
+    """The largest Phi near the checkpoint that may be rounding."""
+
+    def loss(theta: Tensor) -> float:
+        return float(objective.value(theta))
+
+    return temper.nbeta * smallest_clear_rise(objective, loss, objective.reference.loss, analysis.seed)
 
 
 def _temper(analysis: Llc, objective: Objective) -> Temper:
@@ -177,8 +190,8 @@ def _layer_fields(
 
 
 def _cost(objective: Objective, sampling: Sampling, histories: list[ChainHistory]) -> float:
-    """The gradients and losses of all chains, those of the starts and of samples included; a batch is taken twice."""
+    """The gradients and losses of all chains, of starts, samples and rounding too; a batch is taken twice."""
     share = 2 * sampling.batch / objective.batches.samples if sampling.batch else 1.0
     gradients = sum(h.adaptation + share * (h.chains.evaluations - h.adaptation) for h in histories)
-    losses = sum(history.start_losses + len(history.sample_rises) for history in histories)
+    losses = ROUNDING_DRAWS + sum(history.start_losses + len(history.sample_rises) for history in histories)
     return count_gradients(objective, gradients=1 + sampling.chains * gradients, losses=losses)

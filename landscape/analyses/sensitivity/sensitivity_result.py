@@ -46,17 +46,19 @@ class SensitivityResult(Result):
     change_real: np.ndarray = array(
         "change",
         help="Change of the mean loss at theta + d.",
-        gauge=Gauge("change_real_se"),
+        gauge=Gauge("change_real_se", by_samples=True),
         label="change of the loss",
     )
     change_real_se: np.ndarray = array("change", detail=True, help="Its standard error by the samples.")
-    change_forecast: np.ndarray = array("change", help="g'd + d'Hd / 2.", gauge=Gauge("change_forecast_se"))
+    change_forecast: np.ndarray = array(
+        "change", help="g'd + d'Hd / 2.", gauge=Gauge("change_forecast_se", by_samples=True)
+    )
     change_forecast_se: np.ndarray = array("change", detail=True, help="Its standard error by groups of samples.")
     change_gap: np.ndarray = array(
         "change",
         detail=True,
         help="Real change minus forecast.",
-        gauge=Gauge("change_gap_se"),
+        gauge=Gauge("change_gap_se", by_samples=True),
         label="change - forecast",
     )
     change_gap_se: np.ndarray = array(
@@ -76,22 +78,25 @@ class SensitivityResult(Result):
     kind_real: np.ndarray = array(
         "kind",
         help="Change of the mean loss if all layers change.",
-        gauge=Gauge("kind_real_se"),
+        gauge=Gauge("kind_real_se", by_samples=True),
         label="change of the loss",
     )
     kind_real_se: np.ndarray = array("kind", detail=True, help="Its standard error by the samples.")
     kind_forecast: np.ndarray = array(
-        "kind", help="g'd + d'Hd / 2 of that joint change.", gauge=Gauge("kind_forecast_se")
+        "kind", help="g'd + d'Hd / 2 of that joint change.", gauge=Gauge("kind_forecast_se", by_samples=True)
     )
     kind_forecast_se: np.ndarray = array("kind", detail=True, help="Its standard error by groups of samples.")
     kind_sum: np.ndarray = array(
-        "kind", help="Sum of the layers' real changes.", gauge=Gauge("kind_sum_se"), label="sum over layers"
+        "kind",
+        help="Sum of the layers' real changes.",
+        gauge=Gauge("kind_sum_se", by_samples=True),
+        label="sum over layers",
     )
     kind_sum_se: np.ndarray = array("kind", detail=True, help="Its standard error by groups of samples.")
     kind_spearman: np.ndarray = array(
         "kind",
         help="Spearman's correlation of the layers' forecasts with their real changes.",
-        gauge=Gauge("kind_spearman_se"),
+        gauge=Gauge("kind_spearman_se", by_samples=True),
         label="rank correlation",
     )
     kind_spearman_se: np.ndarray = array("kind", detail=True, help="Its spread over resampled groups of samples.")
@@ -107,12 +112,24 @@ class SensitivityResult(Result):
     allocation_expected: float | None = scalar(
         "Sum of the layers' changes with these bits, which was made smallest.", optional=True
     )
-    allocation_change: float | None = scalar("Real change of the mean loss with these bits.", optional=True)
+    allocation_change: float | None = scalar(
+        "Real change of the mean loss with these bits.",
+        optional=True,
+        gauge=Gauge("allocation_change_se", by_samples=True),
+    )
     allocation_change_se: float | None = scalar("Its standard error by the samples.", optional=True)
     uniform_bits: int | None = scalar("Bits of the uniform allocation beside it.", optional=True)
-    uniform_change: float | None = scalar("Real change of the mean loss with that.", optional=True)
+    uniform_change: float | None = scalar(
+        "Real change of the mean loss with that.",
+        optional=True,
+        gauge=Gauge("uniform_change_se", by_samples=True),
+    )
     uniform_change_se: float | None = scalar("Its standard error by the samples.", optional=True)
-    allocation_gain: float | None = scalar("Loss with the uniform bits minus loss with those chosen.", optional=True)
+    allocation_gain: float | None = scalar(
+        "Loss with the uniform bits minus loss with those chosen.",
+        optional=True,
+        gauge=Gauge("allocation_gain_se", by_samples=True),
+    )
     allocation_gain_se: float | None = scalar("Its standard error by the same samples.", optional=True)
     layers: int = scalar("Layers whose weights change.")
     changed_parameters: int = scalar("Weights that may change.")

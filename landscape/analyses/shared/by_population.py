@@ -74,7 +74,7 @@ class PopulationColumns(Result):
         percent=True,
     )
     population_loss: np.ndarray | None = array(
-        "population", help="Its mean loss.", optional=True, gauge=Gauge("population_loss_se")
+        "population", help="Its mean loss.", optional=True, gauge=Gauge("population_loss_se", by_samples=True)
     )
     population_loss_se: np.ndarray | None = array(
         "population", detail=True, help="Standard error of that mean over other draws of its samples.", optional=True

@@ -57,6 +57,29 @@ def test_a_solve_that_ends_too_early_says_so_in_all_chunks(fitted: Objective) ->
     assert len(found.values) == 16
 
 
+def test_what_an_earlier_chunk_said_is_not_lost_on_the_way(fitted: Objective) -> None:
+    """Each chunk misses the tolerance by another amount, and the words are those of the worst of all."""
+    matrix = Matrix(GaussNewtonOperator(fitted), SolutionGoal(1e-9, max_iterations=2, width=3))
+    whole, resumed = resumed_results(partial(by_iterations, matrix, fitted, DAMPING))
+    assert whole.trouble is not None
+    assert f"the residual is {whole.residual:.2g} after 2 iterations" in whole.trouble.why
+    assert len(resumed) > 6
+    assert {one.trouble for one in resumed} == {whole.trouble}
+    assert {one.residual for one in resumed} == {whole.residual}
+
+
+def test_more_iterations_go_on_where_fewer_ended_and_settled_samples_stay(fitted: Objective) -> None:
+    """A limit that the first samples keep to and later ones do not: these are solved again, as if at once."""
+    few, many = (Matrix(GaussNewtonOperator(fitted), SolutionGoal(1e-6, limit, width=4)) for limit in (13, 100))
+    states, ended = drained(by_iterations(few, fitted, DAMPING, {}))
+    assert ended.trouble is not None
+    assert ended.trouble.kind == "unfinished"
+    whole = iterated(fitted, fitted, many.goal)
+    again = drained(by_iterations(many, fitted, DAMPING, dict(states[-1].state())))[1]
+    assert np.array_equal(again.values, whole.values)
+    assert (again.trouble, again.residual, again.products) == (None, whole.residual, whole.products)
+
+
 def test_resumed_iterations_give_the_same_bits(fitted: Objective) -> None:
     scored = fitted.with_data(fitted.populations["memorized"])
     matrix = Matrix(GaussNewtonOperator(fitted), SolutionGoal(1e-3, width=4))

@@ -25,7 +25,8 @@ def result_of(**changes: Any) -> LlcResult:
         "nbeta": 100.0, "gamma": 1.0, "gamma_effect": 0.1, "gamma_effect_se": 0.01, "work_deviation": 0.5,
         "broken_proposals": 0, "lower_loss_share": 0.0, "loss": 0.1, "gradient_norm": 0.0, "parameters": 20,
         "samples": 50, "chain": np.array(["checkpoint", "random"]), "chain_llc": one, "chain_distance": one,
-        "chain_acceptance": one, "excess": np.ones((2, 9)), "running_draws": one, "running_llc": one, "running_se": one,
+        "chain_acceptance": one, "excess": np.eye(2, 9), "rounding": 0.01, "running_draws": one, "running_llc": one,
+        "running_se": one,
     }  # fmt: skip
     return LlcResult(**{**fields, **changes})
 
@@ -42,6 +43,8 @@ LAYERS = {"layer": np.array(["a", "b"]), "layer_r_hat": np.array([1.0, np.nan])}
     ("changes", "why"),
     [
         ({"llc": float("nan")}, "the losses of the chains are not finite"),
+        ({"excess": np.zeros((2, 9)), "r_hat": float("nan")}, "the loss is the same at all 100 draws of all chains"),
+        ({"rounding": 0.3}, "rounding may move the coefficient 5 by 0.3"),
         ({"r_hat": 1.2}, "do not agree after 100 draws: R-hat of their losses is 1.2"),
         ({"r_hat": float("nan")}, "R-hat of their losses is nan"),
         ({"distance_r_hat": 1.06}, "R-hat of their distances from the checkpoint is 1.06"),
@@ -51,7 +54,19 @@ LAYERS = {"layer": np.array(["a", "b"]), "layer_r_hat": np.array([1.0, np.nan])}
         ({"llc_se": 0.3}, "standard error 0.3 of 5 after 100 draws, 0.05 of it was asked for"),
         (LAYERS, "the chains of b do not agree"),
     ],
-    ids=["nan", "losses", "stuck", "distances", "negative", "equilibrium", "bias", "error", "layer"],
+    ids=[
+        "nan",
+        "flat",
+        "rounding",
+        "losses",
+        "stuck",
+        "distances",
+        "negative",
+        "equilibrium",
+        "bias",
+        "error",
+        "layer",
+    ],
 )
 def test_each_trouble_names_its_reason(changes: Any, why: str) -> None:
     assert why in str(result_of(**changes).trouble())
