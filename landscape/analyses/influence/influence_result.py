@@ -210,9 +210,10 @@ class InfluenceResult(Result):
         return [*self._signs(), *self._approximation(), *self._ranks(), *self._training()]
 
     def _signs(self) -> list[str]:
-        if self.scores is None or self.query is None or self.spread is None:
+        if self.scores is None:
             return []
-        flat = [str(name) for name, spread in zip(self.query, self.spread, strict=True) if spread == 0]
+        named = zip([] if self.query is None else self.query, [] if self.spread is None else self.spread, strict=False)
+        flat = [str(name) for name, spread in named if spread == 0]
         return [
             "a positive score helps: without the sample the query's loss would be higher by it, to first order",
             *([f"all scores are 0 for {listing(flat)}: the lists of samples mean nothing there"] if flat else []),

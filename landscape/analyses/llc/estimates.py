@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from landscape.algorithms.sampling.burn_in import burn_in
+from landscape.algorithms.sampling.control_variate import ControlVariate
 from landscape.algorithms.sampling.convergence import effective_draws, r_hat, standard_error
 from landscape.algorithms.sampling.influence import resampling_error
 from landscape.algorithms.sampling.langevin import step_bias
@@ -16,6 +16,9 @@ from landscape.analyses.llc.history import ChainHistory
 
 RUNNING_POINTS = 40  # of the curve of running estimates
 FEWEST_RUNNING = 16  # draws of a chain behind the burn-in at the first of them
+# Of the variance, behind the control variate. With a tenth to a third left, in reduced-rank regression, 86 % of the
+# intervals held the exact value, and 95 % of those around plain means.
+MOST_LEFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -42,22 +45,29 @@ def estimate(history: ChainHistory, gamma: float, size: int, *, corrected: bool 
 
     With the correction the mean of x'grad U is the number of parameters, whatever the loss is (integration by parts).
     Its deviation from it is therefore a control variate: for a quadratic loss and for w^2k with little gamma nothing
-    random is left.
+    random is left. Where more is left, it is what moves slowly: its error looks smaller than it is, and the plain mean
+    is taken.
     """
     excess, distance, work = history.excess.T, history.distance.T, history.work.T - size
     cut = max(burn_in(excess), burn_in(distance))
     kept = np.s_[:, cut:]
     bias = step_bias(history.chains.log_step, history.squared_gradient.T)
-    controlled = excess - (_slope(excess[kept], work[kept]) * work if corrected else bias)
-    correction_error = _slope_error(excess[kept], work[kept]) * abs(float(work[kept].mean()))
+    effective, of_distance = effective_draws(excess[kept]), effective_draws(distance[kept])
+    controlled = excess if corrected else excess - bias
+    control = ControlVariate.fit(excess[kept], work[kept])
+    if corrected and control.share_left <= MOST_LEFT:
+        controlled = control.apply(excess, work)
+        error = control.error(controlled[kept], min(effective, of_distance))
+    else:
+        error = standard_error(controlled[kept])
     deviations = [part[kept] - part[kept].mean(axis=1, keepdims=True) for part in (excess, distance)]
     products = gamma / 2 * deviations[0] * deviations[1]
     return ChainEstimate(
         burn_in=cut,
         llc=float(controlled[kept].mean()),
-        error=math.hypot(standard_error(controlled[kept]), correction_error if corrected else 0.0),
-        effective=effective_draws(excess[kept]),
-        fewest_effective=min(effective_draws(excess[kept]), effective_draws(distance[kept])),
+        error=error,
+        effective=effective,
+        fewest_effective=min(effective, of_distance),
         r_hat=r_hat(excess[kept]),
         distance_r_hat=r_hat(distance[kept]),
         work_deviation=_deviation(work[kept]),
@@ -96,19 +106,3 @@ def _deviation(values: np.ndarray) -> float:
     """The mean of chains `(K, n)` in standard errors; NaN for constant chains."""
     error = standard_error(values)
     return float(values.mean()) / error if error else float("nan")
-
-
-def _slope_error(values: np.ndarray, control: np.ndarray) -> float:
-    """The standard error of the slope from its spread over the chains `(K, n)`; 0 for one chain.
-
-    Where values depend on the control by a curve, the slope hangs on where the chains happened to be.
-    """
-    slopes = [_slope(one[None], other[None]) for one, other in zip(values, control, strict=True)]
-    return float(np.std(slopes, ddof=1)) / len(slopes) ** 0.5 if len(slopes) > 1 else 0.0
-
-
-def _slope(values: np.ndarray, control: np.ndarray) -> float:
-    """The slope of values on a control within chains `(K, n)`; 0 for a constant control."""
-    values, control = (part - part.mean(axis=1, keepdims=True) for part in (values, control))
-    square = float((control**2).sum())
-    return float((values * control).sum()) / square if square else 0.0
