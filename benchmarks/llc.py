@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import statistics
@@ -28,7 +29,7 @@ except ImportError:  # its rows are then left out
     SGMCMC = None
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
-RUNS = 40, 25  # of regular and of singular cases: a share of .95 is then known to .03 and .04
+RUNS = 100  # of each case: a share of .95 is then known to .02
 NETS = {"digits-mlp": 100.0, "digits-noisy": 1000.0}  # with gamma, at which both tools' chains settle in a minute
 BATCH, CHAINS, DRAWS = 128, 4, 1000  # of devinterp: its examples' sizes, with five times its default number of draws
 RATES = 1e-5, 1e-4, 1e-3  # its learning rates: there is no rule, users try some
@@ -42,31 +43,40 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-def coverage(name: str) -> Callable[[str, int], dict[str, float]]:
-    """The study of one case: how many of the conclusive runs hold its exact value in their interval."""
+def coverage(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    """How many of the conclusive runs of each case hold its exact value in their interval; all cases seed by seed.
 
-    def study(device: str, repeats: int) -> dict[str, float]:
-        del device, repeats
-        case = CASES[name]()
-        results = [run(case, seed) for seed in range(RUNS["regression" not in name])]
-        sure = [result for result in results if result.trouble() is None]
-        inside = [result.lower <= case.exact <= result.upper for result in sure]
-        errors = [(result.llc - case.exact) / result.llc_se for result in sure]
-        return {
-            "limit": case.limit,
-            "exact": case.exact,
-            "mean": statistics.mean(result.llc for result in sure),
-            "runs": len(results),
-            "conclusive": len(sure),
-            "interval holds the exact value %": 100 * statistics.mean(inside),
-            "interval holds the limit %": 100 * statistics.mean(r.lower <= case.limit <= r.upper for r in sure),
-            "root mean square of error / standard error": math.sqrt(statistics.mean(e * e for e in errors)),
-            "relative standard error %": 100 * statistics.median(r.llc_se / r.llc for r in sure),
-            "largest R-hat": max(max(r.r_hat, r.distance_r_hat) for r in sure),
-            "gradients": statistics.median(r.cost_gradients for r in results),
-        }
+    Ctrl-C ends it with the runs that are done.
+    """
+    del device, repeats
+    cases = {name: build() for name, build in CASES.items()}
+    found: dict[str, list[Any]] = {name: [] for name in cases}
+    with contextlib.suppress(KeyboardInterrupt):
+        for seed in range(RUNS):
+            for name, case in cases.items():
+                found[name].append(run(case, seed))
+            print(f"{seed + 1} runs of each case", flush=True)
+    return {name: summary(case, found[name]) for name, case in cases.items()}
 
-    return study
+
+def summary(case: Case, results: list[Any]) -> dict[str, float]:
+    """The shares and sizes of errors of one case."""
+    sure = [result for result in results if result.trouble() is None]
+    inside = [result.lower <= case.exact <= result.upper for result in sure]
+    errors = [(result.llc - case.exact) / result.llc_se for result in sure]
+    return {
+        "limit": case.limit,
+        "exact": case.exact,
+        "mean": statistics.mean(result.llc for result in sure),
+        "runs": len(results),
+        "conclusive": len(sure),
+        "intervals that hold the exact value": sum(inside),
+        "intervals that hold the limit": sum(r.lower <= case.limit <= r.upper for r in sure),
+        "root mean square of error / standard error": math.sqrt(statistics.mean(e * e for e in errors)),
+        "relative standard error %": 100 * statistics.median(r.llc_se / r.llc for r in sure),
+        "largest R-hat": max(max(r.r_hat, r.distance_r_hat) for r in sure),
+        "gradients": statistics.median(r.cost_gradients for r in results),
+    }
 
 
 def run(case: Case, seed: int) -> Any:
@@ -142,6 +152,6 @@ if __name__ == "__main__":
     harness.main(
         "llc",
         {"the local learning coefficient, beside devinterp": beside_devinterp},
-        {name: coverage(name) for name in CASES},
+        {"coverage of intervals": coverage},
         threads=1,
     )

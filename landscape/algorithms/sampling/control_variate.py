@@ -28,10 +28,8 @@ class ControlVariate:
     def fit(cls, values: np.ndarray, control: np.ndarray) -> ControlVariate:
         """The control variate for values `(K, n)` of at least two chains."""
         count, (covariances, squares) = len(values), _moments(values, control)
-        others = np.array(
-            [_ratio(covariances.sum() - c, squares.sum() - s) for c, s in zip(covariances, squares, strict=True)]
-        )
-        own = np.array([_ratio(c, s) for c, s in zip(covariances, squares, strict=True)])
+        own = _slopes(covariances, squares)
+        others = _slopes(covariances.sum() - covariances, squares.sum() - squares)
         rest, variance = (values - others[:, None] * control).var(), values.var()
         error = float(np.std(own, ddof=1)) / math.sqrt(count - 1)
         return cls(others, error, control.mean(axis=1), float(rest / variance) if variance else 1.0)
@@ -57,6 +55,7 @@ def _moments(values: np.ndarray, control: np.ndarray) -> tuple[np.ndarray, np.nd
     return (values * control).sum(axis=1), (control**2).sum(axis=1)
 
 
-def _ratio(covariance: float, square: float) -> float:
-    """The slope; 0 for a constant control."""
-    return float(covariance / square) if square else 0.0
+def _slopes(covariances: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """The slopes `(K,)`; 0 for a constant control."""
+    found: np.ndarray = np.divide(covariances, squares, out=np.zeros_like(covariances), where=squares > 0)
+    return found
