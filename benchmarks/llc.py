@@ -9,19 +9,22 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import harness
 import llc_cases
 import numpy as np
 import torch
-from llc_cases import Case
+from llc_cases import Case, ClosedForm
 from torch import nn
 
 import landscape
 from landscape import Llc, Objective
 from landscape.algorithms.sampling.convergence import effective_draws, r_hat
+from landscape.analyses.llc import llc_measurement
 
 try:
     from devinterp.optim.sgmcmc import SGMCMC
@@ -80,8 +83,9 @@ def summary(case: Case, results: list[Any]) -> dict[str, float]:
 
 
 def run(case: Case, seed: int) -> Any:
-    """One measurement of a case."""
-    return landscape.run(Llc(nbeta=case.nbeta, gamma=case.gamma, seed=seed), case.objective)
+    """One measurement of a case, by its closed form."""
+    with mock.patch.object(llc_measurement, "LocalPosterior", partial(ClosedForm, case)):
+        return landscape.run(Llc(nbeta=case.nbeta, gamma=case.gamma, seed=seed), case.objective)
 
 
 def beside_devinterp(device: str, repeats: int) -> dict[str, dict[str, float]]:

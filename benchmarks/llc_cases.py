@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landscape import Objective
+from landscape.algorithms.sampling.chains import Evaluation
+from landscape.analyses.llc.posterior import LocalPosterior
 
+Rise = Callable[[Tensor], tuple[Tensor, Tensor]]
 NODES = 4000  # of a quadrature along one axis, by the rule of trapezoids: both ends vanish
 REACH = 9.0  # half-width of its range in standard deviations of the localizing Gaussian
 
@@ -20,7 +24,8 @@ REACH = 9.0  # half-width of its range in standard deviations of the localizing 
 class Case:
     """An objective at a true parameter, its learning coefficient, and what n beta and gamma make of it.
 
-    `exact` is n beta (E[L] - L) of the localized posterior; NaN where only the limit is known.
+    `exact` is n beta (E[L] - L) of the localized posterior; NaN where only the limit is known. `rise` is L - L(theta)
+    `(K,)` with its gradient `(p, K)` at displacements `(p, K)`, in closed form, which is ten times as fast as the model.
     """
 
     objective: Objective
@@ -28,6 +33,24 @@ class Case:
     exact: float
     nbeta: float
     gamma: float
+    rise: Rise
+
+
+class ClosedForm(LocalPosterior):
+    """The posterior of a case by its closed form, in the place of passes of the model over the data."""
+
+    def __init__(self, case: Case, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.rise, self.samples_with_losses = case.rise, 0  # type: ignore[misc]
+
+    def __call__(self, moves: Tensor, step: int) -> Evaluation:
+        """Phi and its gradient; `step` is not used."""
+        rises, gradients = self.rise(moves)
+        return self._temper_loss(rises, gradients)
+
+    def excess(self, moves: Tensor) -> Tensor:
+        """n beta (L - L(theta))."""
+        return self.rise(moves)[0] * self.temper.nbeta
 
 
 class Powers(nn.Module):
@@ -66,7 +89,13 @@ def linear_regression(size: int, nbeta: float, gamma: float) -> Case:
         model.weight.copy_(torch.linalg.lstsq(x, y).solution.T)
     curvature = nbeta * torch.linalg.eigvalsh(2 * x.T @ x / len(x)).numpy()
     exact = float((curvature / (curvature + gamma)).sum() / 2)
-    return Case(Objective(model, (x, y), "mse", dtype="float64"), size / 2, exact, nbeta, gamma)
+    matrix = 2 * x.T @ x / len(x)
+
+    def rise(moves: Tensor) -> tuple[Tensor, Tensor]:
+        slopes = matrix @ moves
+        return (moves * slopes).sum(dim=0) / 2, slopes
+
+    return Case(Objective(model, (x, y), "mse", dtype="float64"), size / 2, exact, nbeta, gamma, rise)
 
 
 def powers(exponents: tuple[int, ...], nbeta: float, gamma: float) -> Case:
@@ -75,7 +104,13 @@ def powers(exponents: tuple[int, ...], nbeta: float, gamma: float) -> Case:
     data = (torch.ones(50, 1), torch.zeros(50, count))
     objective = Objective(Powers(exponents), data, "mse", dtype="float64")
     exact = sum(one_dimensional(lambda w, k=k: nbeta / count * w ** (2 * k), gamma) for k in exponents)  # type: ignore[misc]
-    return Case(objective, sum(1 / (2 * k) for k in exponents), exact, nbeta, gamma)
+    orders = torch.tensor(exponents, dtype=torch.float64)[:, None]
+
+    def rise(moves: Tensor) -> tuple[Tensor, Tensor]:
+        odd = moves ** (2 * orders - 1)
+        return (odd * moves).sum(dim=0) / count, 2 * orders * odd / count
+
+    return Case(objective, sum(1 / (2 * k) for k in exponents), exact, nbeta, gamma, rise)
 
 
 def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int, nbeta: float, gamma: float) -> Case:
@@ -85,7 +120,19 @@ def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int, nbeta: float
     y = model.double()(x).detach()
     exact = low_rank_posterior(inputs, outputs, hidden, nbeta / outputs, gamma) if rank == 0 else math.nan
     objective = Objective(model, (x, y), "mse", dtype="float64")
-    return Case(objective, aoyagi_watanabe(inputs, outputs, hidden, rank), exact, nbeta, gamma)
+    start = objective.theta[:, None]
+
+    def rise(moves: Tensor) -> tuple[Tensor, Tensor]:
+        theta = start + moves
+        a = theta[: hidden * inputs].T.reshape(-1, hidden, inputs)
+        b = theta[hidden * inputs :].T.reshape(-1, outputs, hidden)
+        product = b @ a
+        product[:, range(rank), range(rank)] -= 1
+        gradients = b.mT @ product, product @ a.mT
+        rows = torch.cat([part.flatten(1) for part in gradients], dim=1) * (2 / outputs)
+        return product.square().sum(dim=(1, 2)) / outputs, rows.T
+
+    return Case(objective, aoyagi_watanabe(inputs, outputs, hidden, rank), exact, nbeta, gamma, rise)
 
 
 def aoyagi_watanabe(inputs: int, outputs: int, hidden: int, rank: int) -> float:
