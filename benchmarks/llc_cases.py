@@ -25,7 +25,7 @@ class Case:
     """An objective at a true parameter, its learning coefficient, and what n beta and gamma make of it.
 
     `exact` is n beta (E[L] - L) of the localized posterior; NaN where only the limit is known. `rise` is L - L(theta)
-    `(K,)` with its gradient `(p, K)` at displacements `(p, K)`, in closed form, which is ten times as fast as the model.
+    `(K,)` with its gradient `(p, K)` at displacements `(p, K)`, in closed form: ten times as fast as the model.
     """
 
     objective: Objective

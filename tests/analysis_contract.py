@@ -116,6 +116,8 @@ class AnalysisContract:
             running.close()
             rest, resumed = drained(analysis.measure(objective, resume=state))
             assert same(resumed, whole), stop
+            assert resumed.remarks() == whole.remarks(), stop
+            assert (resumed.notes, resumed.trouble()) == (whole.notes, whole.trouble()), stop
             assert len(rest) == len(steps) - stop - 1  # nothing is done twice
 
     def test_progress_never_exceeds_its_total(self, uninterrupted: Whole) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_sensitivities import two_layers
 
 from landscape.analyses import ANALYSES
 from landscape.analyses.density import DensityResult
@@ -49,6 +50,14 @@ def sharpness(**changes: Any) -> SharpnessResult:
         gradient_norm=0.2, rounding=1e-5, gradients=9, draws=3, m=20, parameters=10, samples=20,
     )  # fmt: skip
     return replace(result, **changes)
+
+
+def test_an_error_by_the_choice_of_the_samples_is_no_error_of_a_comparison() -> None:
+    """Both sides of a comparison have the same samples; an error that is not known is no obstacle either."""
+    for error in (0.5, float("nan"), float("inf")):
+        result = two_layers(kind_real=np.array([1.0, 2.0]), kind_real_se=np.full(2, error))
+        reading = read_metric(result, Metric.parse("sensitivity.kind_real[3 bits]"))
+        assert (reading.value, reading.error, reading.not_gateable) == (2.0, None, "")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from strangers.stranger import Stranger
 from strangers.table import PAGE, row
 from strangers.verdicts import Verdict, verdicts
 
-OPTIONAL = ("memorization", "critical", "influence", "llc")
 ALLOWED = {
     "right": {"right"},
     "refused": {"refused", "inconclusive"},
@@ -20,10 +19,9 @@ ALLOWED = {
 def is_allowed(stranger: Stranger, analysis: str, verdict: Verdict) -> bool:
     """Whether this verdict is one that the stranger must get.
 
-    Kronecker factors and Gauss-Newton matrices do not exist for every model, not every loss rises along its gradient,
-    and not every chain forgets its start.
+    Kronecker factors do not exist for every model, and not every loss rises along its gradient.
     """
-    optional = analysis in stranger.cannot or (stranger.expect == "right" and analysis in OPTIONAL)
+    optional = analysis in stranger.cannot or (stranger.expect == "right" and analysis in ("memorization", "critical"))
     allowed = ALLOWED["said"] if optional else ALLOWED[stranger.expect]
     return verdict.word in allowed
 

@@ -7,22 +7,19 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import landscape
-from landscape.analyses.sensitivity.sensitivity import Kind
 from landscape.seeds import normal
 from strangers.answers import Answer
-from strangers.measure_answers import gauss_newton, mean_tempered_rise, rounding_by_module, sample_sums
 from strangers.stranger import Stranger
 
 RHO = 0.02
 ROUNDING = {"float32": 1e-3, "float64": 1e-6}  # of a number, beside its own stated error
-BITS = 4  # to which weights are rounded
 ASCENT = 0.05  # between the maxima that two kinds of ascents find in a ball
 
 ANALYSES: dict[str, landscape.Eig | Any] = {
@@ -37,9 +34,6 @@ ANALYSES: dict[str, landscape.Eig | Any] = {
     "direction": landscape.Direction(lr=0.1),
     "memorization": landscape.Memorization(bands=(0.5,), per_layer=False, controls=0, resamples=10, score_rho=0.9),
     "critical": landscape.Critical(passes=20),
-    "sensitivity": landscape.Sensitivity(bits=(BITS,), granularity="tensor", kinds=get_args(Kind)),
-    "influence": landscape.Influence(query="samples:0", self_=True, tol=1e-4),
-    "llc": landscape.Llc(nbeta=1.0, gamma=25.0, chains=2, draws=120, rtol=10.0),
 }
 
 
@@ -207,42 +201,6 @@ def _direction(answer: Answer, result: Any, rounding: float) -> Comparison:
     yield "change", result.change, exact, 2 * rounding * max(abs(answer.at_theta), 1e-3)
 
 
-def _sensitivity(answer: Answer, result: Any, rounding: float) -> Comparison:
-    yield from _common(answer, result, rounding)
-    moves = rounding_by_module(answer, BITS)
-    gradient, scale = answer.gradient, float(answer.eigenvalues.abs().max())
-    kinds = [torch.stack(moves).sum(dim=0)], moves  # all at once, and the sum over modules
-    found = (result.kind_real[0], result.kind_forecast[0]), (result.kind_sum[0], result.change_forecast.sum())
-    for name, changes, (real, forecast) in zip(("joint", "sum"), kinds, found, strict=True):
-        exact = sum(answer.value(answer.theta + d) - answer.at_theta for d in changes)
-        allowed = rounding * len(changes) * max(abs(exact), abs(answer.at_theta), 1e-3)
-        yield f"{name} real change", float(real), exact, allowed
-        expected = sum(float(gradient @ d + d @ answer.hessian @ d / 2) for d in changes)
-        sizes = sum(float(gradient.norm() * d.norm() + scale * d.square().sum() / 2) for d in changes)
-        yield f"{name} forecast", float(forecast), expected, 2 * rounding * sizes
-
-
-def _influence(answer: Answer, result: Any, rounding: float) -> Comparison:
-    yield from _common(answer, result, rounding)
-    if not answer.stranger.alone:
-        raise AnswerMissing("samples have no gradients of their own, and scores of them were given")
-    rows, counts = sample_sums(answer)
-    terms, sizes, query = float(counts.sum()), rows.norm(dim=1), rows[0] / counts[0]
-    damped = gauss_newton(answer) + result.damping * torch.eye(len(answer.theta), dtype=torch.float64)
-    allowed = (result.tol + rounding) / (result.damping * terms)
-    scores, own = rows @ torch.linalg.solve(damped, query), (rows * torch.linalg.solve(damped, rows.T).T).sum(dim=1)
-    for place, size in enumerate(sizes.tolist()):
-        yield f"score {place}", result.scores[place, 0], float(scores[place]) / terms, allowed * size * query.norm()
-        yield f"self {place}", result.self_influence[place], float(own[place]) / terms, allowed * size**2
-        yield f"square {place}", result.gradient_norm2[place], size**2, rounding * max(size**2, 1e-6)
-
-
-def _llc(answer: Answer, result: Any, rounding: float) -> Comparison:
-    yield from _common(answer, result, rounding)
-    exact, error = mean_tempered_rise(answer, result.nbeta, result.gamma)
-    yield "llc", result.llc, exact, 4 * math.hypot(result.llc_se, error) + rounding * max(abs(answer.at_theta), 1e-3)
-
-
 def _measures(answer: Answer, result: Any, rounding: float) -> Comparison:
     yield from _common(answer, result, rounding)
     if result.fisher_rao is None:  # an objective without a loss for each sample
@@ -289,8 +247,5 @@ COMPARISONS: dict[str, Callable[[Answer, Any, float], Comparison]] = {
     "direction": _direction,
     "memorization": _memorization,
     "critical": _critical,
-    "sensitivity": _sensitivity,
-    "influence": _influence,
-    "llc": _llc,
 }
 torch.set_num_threads(1)

@@ -55,17 +55,21 @@ def query_gradients(queries: Objective, *, each: bool) -> QueryGradients:
 
 
 def _require_finite(queries: QueryGradients) -> QueryGradients:
-    """The same queries; raises NumericalError if a loss or a gradient is not finite, with their places."""
-    finite = np.isfinite(queries.losses) & queries.rows.isfinite().all(dim=1).cpu().numpy()
-    if finite.all():
-        return queries
-    places = listing([str(place) for place in np.flatnonzero(~finite)])
-    where = f"at places {places} of the samples that --query names" if len(finite) > 1 else "of what --query names"
-    raise NumericalError(
-        f"the loss or its gradient {where} is not finite",
-        why="NaN or infinity in these samples, or numbers that are too large for the precision",
-        fix="--query without them (places are counted from 0), or --dtype float64",
-    )
+    """The same queries; raises NumericalError if a loss or a gradient is not finite."""
+    require_finite_gradients(row_norms(queries.rows).cpu().numpy() + queries.losses, "the samples that --query names")
+    return queries
+
+
+def require_finite_gradients(sizes: np.ndarray, name: str) -> None:
+    """Raises NumericalError, with the places of the samples called `name`, if sizes `(N,)` are not all finite."""
+    places = np.flatnonzero(~np.isfinite(sizes))
+    if len(places):
+        where = f" at places {listing([str(place) for place in places])}" if len(sizes) > 1 else ""
+        raise NumericalError(
+            f"losses or gradients of {name} are not finite{where}",
+            why="NaN or infinity in these samples, or numbers that are too large for the precision",
+            fix="leave them out (places are counted from 0), or --dtype float64",
+        )
 
 
 def losses_and_counts(objective: Objective) -> Tensor:

@@ -20,6 +20,7 @@ from landscape.analyses.influence.gradients import (
     inner_products,
     losses_and_counts,
     query_gradients,
+    require_finite_gradients,
     without_decay,
 )
 from landscape.analyses.influence.influence_result import InfluenceResult
@@ -177,9 +178,11 @@ def _pass_over_samples(
         if solved is not None and solved.earlier is not None:
             blocks.append(solved.earlier)
         columns = torch.cat(blocks, dim=1) if blocks else scored.theta.new_zeros((scored.space.size, 0))
+        values = inner_products(scored, columns).cpu().numpy()
+        require_finite_gradients(values[:, -1], named.name)
         losses, counts = losses_and_counts(scored).T
         state = {
-            "values": inner_products(scored, columns).cpu().numpy(),
+            "values": values,
             "losses": (losses / counts).cpu().numpy(),
         }
         yield Progress(1, 1, f"gradients of {named.name}", partial(dict, state))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Splitter, tanh_net
+from resumed_runs import assert_every_state_resumes
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 from small_influences import dense_inverse, influence, rows
@@ -15,6 +16,7 @@ from token_models import Texts, next_tokens
 from torch import Tensor, nn
 
 from landscape import Influence, Objective
+from landscape.errors import NumericalError, UsageError
 from landscape.operators import operator
 
 Data = tuple[Tensor, Tensor]
@@ -187,6 +189,78 @@ def test_memorized_samples_are_told_from_the_others(fitted: Objective) -> None:
     assert list(np.flatnonzero(found.sample_memorized)) == list(range(6))  # type: ignore[arg-type]
     assert found.rank_self_influence is not None
     assert (np.diff(found.rank_self_influence) <= 0).all()
+
+
+# -- membership ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inverse", ["cg", "ekfac"])
+def test_samples_not_trained_on_are_scored_under_the_matrix_of_the_data(inverse: str, fitted: Objective) -> None:
+    found = influence(fitted, non_members="held-out", inverse=inverse, damping="0.05")
+    others = fitted.with_data(fitted.populations["held-out"])
+    gradients, dense = rows(others), dense_inverse(fitted, inverse, 0.05)
+    own = (gradients @ dense * gradients).sum(dim=1) / 16
+    np.testing.assert_allclose(found.non_member_self_influence, own, rtol=1e-6)  # type: ignore[arg-type]
+    assert found.non_member is not None
+    assert found.non_member_loss is not None
+    assert found.membership_auroc is not None
+    assert found.membership_auroc_se is not None
+    assert list(found.non_member) == list(range(8))
+    assert list(found.membership) == ["self_influence", "loss", "gradient_norm2"]  # type: ignore[arg-type]
+    above = found.non_member_loss[:, None] > found.sample_loss
+    assert found.membership_auroc[1] == pytest.approx(above.mean())
+    assert (found.membership_auroc_se > 0).all()
+
+
+def test_a_sample_cannot_be_trained_on_and_not(fitted: Objective) -> None:
+    with pytest.raises(UsageError, match="4 of the samples that --non-members names are among the training samples"):
+        influence(fitted, non_members="samples:0-3")
+
+
+# -- odd inputs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_a_query_that_is_not_finite_is_refused_by_its_place(each: bool, fitted: Objective) -> None:
+    x, y = fitted.populations["held-out"]
+    x = x.clone()
+    x[2, 1] = float("nan")
+    broken = Objective(fitted.model, (x[:2], y[:2]), "cross_entropy", populations={"new": (x, y)})
+    with pytest.raises(NumericalError, match="--query names are not finite" + " at places 2" * each):
+        influence(broken, query="new", each=each, damping="0.1")
+    with pytest.raises(NumericalError, match="gradients of new are not finite at places 2"):
+        influence(broken, non_members="new", damping="0.1")
+
+
+def test_a_query_without_a_gradient_has_no_lists(fitted: Objective) -> None:
+    """Logits so large that the loss is 0 exactly."""
+    model = nn.Linear(2, 2, bias=False).double()
+    model.weight.data.copy_(torch.eye(2))
+    data = torch.tensor([[1.0, 0], [0, 1], [0.2, 0.1]], dtype=torch.float64), torch.tensor([0, 1, 1])
+    sure = {"sure": (torch.tensor([[5e3, 0.0]], dtype=torch.float64), torch.tensor([0]))}
+    found = influence(Objective(model, data, "cross_entropy", dtype="float64", populations=sure), query="sure:0")
+    assert found.scores is not None
+    assert not found.scores.any()
+    assert "all scores are 0 for sure:0: the lists of samples mean nothing there" in found.remarks()
+    assert found.trouble() is None
+
+
+def test_one_sample_alone_is_scored(classification: Data) -> None:
+    x, y = classification
+    objective = Objective(tanh_net(), (x[:1], y[:1]), "cross_entropy", dtype="float64")
+    found = influence(objective, query="samples:0", damping="0.1", self_=True)
+    gradients, dense = rows(objective), dense_inverse(objective, "cg", 0.1)
+    expected = float(gradients[0] @ dense @ gradients[0])
+    assert found.scores is not None
+    assert found.scores.ravel() == pytest.approx([expected])
+    assert found.self_influence == pytest.approx([expected])
+    assert np.isnan(found.agreement).all()  # type: ignore[arg-type]  # ranks of one sample
+
+
+def test_unfinished_solves_are_resumed_with_their_words(fitted: Objective) -> None:
+    analysis = Influence(query="held-out:0-2", self_=True, non_members="held-out", tol=1e-9, max_iterations=3)
+    whole = assert_every_state_resumes(analysis, fitted)
+    assert "after 3 iterations" in str(whole.trouble())
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------
