@@ -58,8 +58,10 @@ def save_fitted(path: str, scale: float = 1.0) -> None:
     landscape.save(path, model, data=(x, y), spec={"model": "mlp", "model_args": {"sizes": SIZES}})
 
 
-def write_settings(name: str, options: str) -> None:
-    Path("landscape.toml").write_text(f"[check.{name}]\n{options}\n")
+def write_settings(gated: Gated, options: str) -> None:
+    rule = f'"{gated.metric}" = {{ max_change = "2%" }}'  # in both directions
+    name = gated.metric.partition(".")[0]
+    Path("landscape.toml").write_text(f"[check.metrics]\n{rule}\n\n[check.{name}]\n{options}\n")
 
 
 @pytest.mark.parametrize("name", GATED)
@@ -67,9 +69,8 @@ def test_a_number_passes_regresses_and_is_inconclusive(
     name: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "ADAPTATION_STEPS", 40)
-    gated = GATED[name]
-    check = ["check", "net.pt", "--metric", gated.metric]
-    write_settings(name, gated.options)
+    gated, check = GATED[name], ["check", "net.pt"]
+    write_settings(gated, gated.options)
     save_fitted("net.pt")
     assert status([*check, "--update"]) == 0
     assert status(check) == 0
@@ -82,8 +83,6 @@ def test_a_number_passes_regresses_and_is_inconclusive(
     assert "NaN or infinity in weights" in capsys.readouterr().out
     if gated.too_few:
         save_fitted("net.pt", 0.61)
-        write_settings(name, f"{gated.options}\n{gated.too_few}")
-        if name == "llc":
-            write_settings(name, gated.options.replace("draws = 400", gated.too_few))
+        write_settings(gated, gated.options.replace("draws = 400", "") + f"\n{gated.too_few}")
         assert status(check) == 3
         assert gated.words in capsys.readouterr().out
