@@ -33,7 +33,10 @@ def compare_files(
     form: str | None,
     outputs: Sequence[Path],
 ) -> None:
-    """Writes the table and a picture into files, and prints the table where no file holds it; raises UsageError before anything is written."""
+    """Writes the table and a picture into files, and prints the table where no file holds it.
+
+    Raises UsageError before anything is written.
+    """
     stored = [read_beside(file) for file in files]
     named = _labels(files, labels, stored)
     table = compare(*stored, labels=named, metrics=metrics, every=every)

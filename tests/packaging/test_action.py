@@ -70,13 +70,17 @@ def put_python(folder: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["torch-is-there", "torch-is-missing"])
-def test_torch_is_installed_where_it_is_missing_and_without_cuda(there: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", ["", "https://index.example/cpu"])
+def test_torch_is_installed_where_it_is_missing_from_the_index_that_is_named(
+    there: bool, index: str, tmp_path: Path
+) -> None:
     put_python(tmp_path, f'[ "$1" = -c ] && exit {int(not there)}\necho "$@" >> pip.log')
-    done = run("install", tmp_path)
+    done = run("install", tmp_path, torch_index=index)
     assert done.returncode == 0, done.stderr
     log = (tmp_path / "pip.log").read_text(encoding="utf-8").splitlines()
     (pin,) = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch==")]
-    torch = [] if there else [f"-m pip install --index-url https://download.pytorch.org/whl/cpu {pin}"]
+    named = f"--index-url {index} " if index else ""
+    torch = [] if there else [f"-m pip install {named}{pin}"]
     assert log == [*torch, f"-m pip install {FOLDER}/../.."]
 
 

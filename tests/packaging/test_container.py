@@ -28,7 +28,7 @@ def test_every_version_is_that_of_the_constraints() -> None:
     installs = [part for line in instructions("RUN") for part in line.split("&&") if "pip install" in part]
     assert len(installs) == 2
     assert all("--no-cache-dir --constraint constraints.txt" in part for part in installs)
-    assert "$(grep '^torch==' constraints.txt)+cpu" in installs[0]  # torch by default is gigabytes of CUDA
+    assert "$(grep '^torch==' constraints.txt)${TORCH_INDEX:++cpu}" in installs[0]  # by default gigabytes of CUDA
     assert "--no-build-isolation" in installs[1]  # which would fetch the newest setuptools
     literal = re.findall(r"[\w-]+==[\d.]+", TEXT)
     assert literal == []
