@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.history.history import History
 
 SHOWN_ROWS = 12  # of the table in a page: the first and the last ones
+COSINE = "cosine to the step before"  # of the leading eigenvector, in a short table
 # Quantities that a short table shows, if it has them
 HEADLINES = ("eig.eigenvalues", "trace.trace", "sharpness.s_max", "critical.critical_sharpness")
 
@@ -90,7 +91,7 @@ def short_table(history: History) -> tuple[list[str], list[list[str]]]:
     """The heads and the rows of a table: the step, the checkpoint, the loss, and first values with their errors."""
     names = [name for name in ("loss", *HEADLINES) if name in history]
     cosines = "eig.cosines" in history
-    heads = [STEP, "checkpoint", *(_head(history, name) for name in names), *(["cosine"] if cosines else [])]
+    heads = [STEP, "checkpoint", *(_head(history, name) for name in names), *([COSINE] if cosines else [])]
     shown = [*([(name, history.error_of(name)) for name in names]), *([("eig.cosines", None)] if cosines else [])]
     rows = []
     for place, moment in enumerate(history.moments):

@@ -33,7 +33,9 @@ class LlcResult(Result):
     facts: ClassVar[tuple[str, ...]] = ("r_hat", "effective_draws", "gamma", "loss", "cost_gradients")
     follows_loss: ClassVar[bool] = False
 
-    llc: float = scalar("n beta (E[L] - L(theta)), the local learning coefficient.", gauge=Gauge("llc_se"))
+    llc: float = scalar(
+        "n beta (E[L] - L(theta)), the local learning coefficient.", gauge=Gauge("llc_se"), label="coefficient"
+    )
     llc_se: float = scalar("Standard error of the coefficient over the draws of the chains.")
     lower: float = scalar("Lower end of its 95 % interval, of chance in the chains and of the step's bias.")
     upper: float = scalar("Upper end of that interval.")

@@ -105,7 +105,7 @@ class FlatnessResult(Result):
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     scaled_gradient: float = scalar("||c g|| at the weights; the gradient norm where c = 1.")
     lambda_1: float = scalar(
-        "Largest eigenvalue of C H C; of the Hessian where c = 1.", gauge=Gauge("lambda_1_residual")
+        "Largest eigenvalue of C H C; of the Hessian where c = 1.", gauge=Gauge("lambda_1_residual"), label="lambda_1"
     )
     lambda_1_residual: float = scalar("Residual of lambda_1.")
     normalised_loss: float | None = scalar("Mean loss of the normalized logits (--logit-norm).", optional=True)

@@ -173,7 +173,7 @@ class SharpnessResult(PopulationColumns):
         "||c g||, in the dual norm of the ball; the mean over batches.", optional=True
     )
     scaled_curvature: float | None = scalar("Largest eigenvalue of C H C to 5 %; the mean over batches.", optional=True)
-    scaled_trace: float | None = scalar("Estimated trace of C H C.", optional=True)
+    scaled_trace: float | None = scalar("Estimated trace of C H C.", optional=True, label="trace of the scaled Hessian")
     scaled_trace_se: float | None = scalar("Standard error of scaled_trace over the probes.", optional=True)
     rounding: float = scalar("The smallest rise that is clearly above rounding.")
     smallest_rho: float | None = scalar("The radius whose s_max is about that rise.", optional=True)
