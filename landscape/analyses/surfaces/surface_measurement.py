@@ -150,9 +150,7 @@ def _describe_points(evaluated: int, points: int) -> str:
     """The points of all grids, and how many of them --adaptive is expected to evaluate."""
     if evaluated == points:
         return f"{points:,}"
-    return (
-        f"about {evaluated:,} of {points:,}, at most all of them: --adaptive interpolates where the surface is smooth"
-    )
+    return f"about {evaluated:,} of {points:,}: --adaptive interpolates where the surface is smooth"
 
 
 def _evaluate_plane(run: SurfaceRun, number: int) -> Generator[Progress, None, EvaluatedPlane]:
