@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from conftest import SAMPLES
 
+import landscape
 from landscape_cli.main import status
 
 Captured = pytest.CaptureFixture[str]
@@ -33,10 +36,19 @@ def test_results_are_drawn_again_beside_each_other_and_as_solids(capsys: Capture
     assert Path("e.svg").exists()
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a plane and eigenvalues."""
+    folder = tmp_path_factory.mktemp("measured")
+    objective = landscape.load(shutil.copy(SAMPLES / "digits-mlp.pt", folder / "a.pt"), limit=60)
+    for analysis in (landscape.Surface(grid="9"), landscape.Eig(k=2)):
+        landscape.run(analysis, objective, output=folder / "a.landscape.h5")
+    return folder / "a.landscape.h5"
+
+
 @pytest.fixture
-def _measured() -> None:
-    assert status(["surface", "a.pt", *FEW, "--no-plot"]) == 0
-    assert status(["eig", "a.pt", "-k", "2", "--limit", "60", "--no-plot"]) == 0
+def _measured(measured: Path, folder_with_samples: object) -> None:
+    shutil.copy(measured, "a.landscape.h5")
 
 
 @pytest.mark.usefixtures("_measured")
