@@ -65,7 +65,7 @@ def test_the_interval_holds_the_exact_value_of_the_localized_posterior(name: str
     case = CASES[name]()
     result = landscape.run(Llc(nbeta=case.nbeta, gamma=case.gamma, draws=160), case.objective)
     assert abs(result.llc - case.exact) < 3.5 * result.llc_se
-    assert result.llc_se < 0.05 * case.exact
+    assert result.llc_se < 0.12 * case.exact  # the plain mean, where the control variate leaves too much
     assert max(result.r_hat, result.distance_r_hat) < 1.1
 
 
