@@ -19,8 +19,9 @@ PANEL_SIZE = (5.0, 3.75)  # inches, on a screen
 IN_ROW = 2  # panels side by side on a screen: 1,600 pixels
 DPI, PRINT_DPI, NOTEBOOK_DPI = 160, 300, 80
 INCH = 2.54  # centimeters
-NARROWEST_PANEL = 5.6  # centimeters: the labels of a narrower panel leave no room for it
+NARROWEST_PANEL = 8.0  # centimeters: the labels of a narrower panel leave no room for it
 PRINTED_HEIGHT = 0.8  # of a panel, relative to its width: labels take more of a small panel
+WIDE_HEIGHT = (6.0, 0.2)  # of a wide panel at most, in centimeters and relative to its width
 MISSING_GLYPHS = "Glyph .* missing from font"  # a warning: a name in another script is drawn as boxes
 COLLAPSED = "constrained_layout not applied"  # a warning: long names leave no room for a panel
 PROJECTIONS = {"solid": "3d"}  # of panels that are not flat, by name
@@ -58,8 +59,9 @@ def _grid(count: int, width: float | None) -> tuple[int, tuple[float, float]]:
         return min(count, IN_ROW), PANEL_SIZE
     most = min(count, max(1, int(width // NARROWEST_PANEL)))
     columns = -(-count // -(-count // most))  # no more than rows of equal length need
-    one = width / INCH / columns
-    return columns, (one, PRINTED_HEIGHT * one)
+    one = width / columns
+    height = min(PRINTED_HEIGHT * one, WIDE_HEIGHT[0] + WIDE_HEIGHT[1] * one)
+    return columns, (one / INCH, height / INCH)
 
 
 def set_title(figure: Figure | SubFigure, text: str) -> None:

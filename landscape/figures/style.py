@@ -96,7 +96,9 @@ def draw_shades_bar(axes: Axes, count: int, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     bar = ScalarMappable(Normalize(-0.5, count - 0.5), ListedColormap(shades(count)))
-    axes.figure.colorbar(bar, ax=axes, label=label, pad=0.02, ticks=MaxNLocator(integer=True))
+    axes.figure.colorbar(
+        bar, ax=axes, label=label, pad=0.02, ticks=MaxNLocator(integer=True, min_n_ticks=1)
+    )  # one for a single value
 
 
 def name_size(count: int) -> str:
@@ -137,4 +139,4 @@ def label_integers(axes: Axes) -> None:
     """Puts the ticks of the horizontal axis at integers: ranks, or products."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # one for a single value

@@ -20,7 +20,7 @@ from landscape.analyses.trace import TraceResult
 LOOKS: list[dict[str, Any]] = [{}, {"width": 8.4}, {"width": 17.4, "title": ""}]
 
 
-@pytest.mark.parametrize("look", LOOKS[:1], ids=["screen"])  # in columns, many names still overprint
+@pytest.mark.parametrize("look", LOOKS, ids=["screen", "column", "page"])
 @pytest.mark.parametrize("count", [1, 40], ids=["one", "many"])
 def test_one_value_and_many_can_be_read(
     eig_result: EigResult, count: int, look: dict[str, Any], tmp_path: Path

@@ -54,7 +54,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def tracked_files() -> list[str]:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("this is no clone: git has the list of files that the releases are compared with")
-    done = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip("\0").split("\0")
 
 
