@@ -184,12 +184,15 @@ class Session:
         self.ranks.agree_on_memory()
         with ExitStack() as lock:
             first(partial(self._open, output, lock, deliver=deliver))
+            discarded = _time_of(snapshot) if restart else None
             record = self.measure(self._earlier_work(output, snapshot, restart=restart), snapshot)
             try:
                 with self.stop.defer():
                     kept, written = first(partial(self._conclude, record, output, snapshot, deliver=deliver))
             except OutputError as error:
-                return replace(record, problem=error, snapshot=snapshot if snapshot.exists() else None)
+                if _time_of(snapshot) in (None, discarded):  # none, or another run's
+                    return replace(record, problem=error)
+                return replace(record, problem=_with_kept_work(error, snapshot, restart=restart), snapshot=snapshot)
         if written and (requested := max(self.ranks.gather(self.stop.requested, "the end of a measurement"))):
             stopped = Interrupted(requested, f"stopped; the result is in {output}")
             stopped.shared = True
@@ -310,6 +313,18 @@ class Session:
         if deliver and not result.trouble():
             written += analysis.write_outputs(result, objective, output, self.say)
         return tuple(written)
+
+
+def _time_of(snapshot: Path) -> int | None:
+    """When a snapshot was written; None without one."""
+    return snapshot.stat().st_mtime_ns if snapshot.exists() else None
+
+
+def _with_kept_work(error: OutputError, snapshot: Path, *, restart: bool) -> OutputError:
+    """The error of a result that could not be written, with what is left of the work and how it goes on."""
+    again = "the same command without --restart" if restart else "the same command"
+    kept = f"the work until the last snapshot is kept in {snapshot}, from which {again} goes on"
+    return OutputError(error.what, why="; ".join(filter(None, [error.why, kept])), fix=error.fix)
 
 
 def holds_complete_result(output: Path, analysis: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from landscape.errors import OutputError, safe_excerpt
 from landscape.storage import paths
 from landscape.storage.drafts import remove_stale_drafts
+from landscape.storage.write_errors import writing_remedy
 
 LONGEST_PATH = 1000  # letters of a path in a message, so that the reason after it is seen
 PAUSES = (0.01, 0.03, 0.1, 0.3)  # seconds: virus scanners and indexers of Windows hold a new file for about so long
@@ -41,7 +42,7 @@ def replace_file(path: Path, *pieces: bytes | memoryview | Callable[[], memoryvi
         raise OutputError(
             f"{path} cannot be written: {error.strerror}",
             why="what was there before is untouched" if path.exists() else "",
-            fix=f"{_remedy(error)}, or write elsewhere with -o FILE",
+            fix=f"{writing_remedy(error, path.parent)}, or write elsewhere with -o FILE",
         ) from error
     except BaseException:  # a signal
         temporary.unlink(missing_ok=True)
@@ -57,13 +58,6 @@ def rename_over(draft: Path, target: Path) -> None:
         except PermissionError:
             time.sleep(pause)
     draft.replace(target)
-
-
-def _remedy(error: OSError) -> str:
-    """What helps where a file cannot be written."""
-    if isinstance(error, PermissionError):  # on Windows also of files that other programs have open
-        return "allow writing there, close programs that have the file open"
-    return "free some space"
 
 
 def resolve(path: Path) -> Path:
@@ -92,7 +86,7 @@ def draft_folder(target: Path) -> Iterator[Path]:
         raise OutputError(
             f"{target} cannot be written: {error.strerror}",
             why="what was there before is untouched" if os.path.lexists(target) else "",
-            fix=f"{_remedy(error)}, or write elsewhere",
+            fix=f"{writing_remedy(error, target.parent)}, or write elsewhere",
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

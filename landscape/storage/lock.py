@@ -15,6 +15,7 @@ from landscape.storage import paths
 from landscape.storage.bounded import special_file
 from landscape.storage.drafts import remove_stale_drafts
 from landscape.storage.processes import boot_id, start_time
+from landscape.storage.write_errors import writing_remedy
 
 MAX_LOCK_BYTES = 4096  # of a signature, which has about a hundred and fifty
 
@@ -57,7 +58,7 @@ def _create(lock: Path, content: str) -> bool:
     except (OSError, ValueError) as error:
         raise OutputError(
             f"nothing can be written into {lock.parent}: {getattr(error, 'strerror', error)}",
-            fix="make that folder, or write elsewhere with -o FILE",
+            fix=f"{writing_remedy(error, lock.parent)}, or write elsewhere with -o FILE",
         ) from error
     finally:
         with suppress(OSError, ValueError):

@@ -63,7 +63,8 @@ class Steps:
     """
 
     def __init__(self, first: Sequence[Path], source: str = "auto") -> None:
-        self.source = _choose(first) if source == "auto" else source
+        self.is_chosen = source != "auto"
+        self.source = source if self.is_chosen else _choose(first)
         self._places: dict[Path, int] = {}
 
     def of(self, path: Path) -> float:

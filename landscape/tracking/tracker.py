@@ -95,6 +95,12 @@ class Tracker:
         self._saved_at = time.monotonic()
         self._saving_seconds = self._saved_at - began
 
+    def note(self, sentence: str) -> None:
+        """Says a sentence, once in a run."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self.say(sentence)
+
     def _measure(self, analysis: Analysis, objective: Objective, name: str) -> Any:
         snapshot = paths.snapshot_file(self.output, analysis.name) if self.output else None
         report = self.report(f"{analysis.name} {name}")
@@ -152,9 +158,7 @@ class Tracker:
     def _say_notes(self, objective: Objective) -> None:
         """Says the notes on an objective, each once in a run."""
         for note in objective.notes:
-            if note not in self._said:
-                self.say(note)
-        self._said.update(objective.notes)
+            self.note(note)
 
     def _save_if_due(self) -> None:
         if time.monotonic() - self._saved_at > SAVING_SHARE * self._saving_seconds:

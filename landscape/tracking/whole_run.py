@@ -19,6 +19,7 @@ from landscape.session import as_analysis
 from landscape.storage.lock import hold_lock
 from landscape.storage.paths import CHECKPOINTS, common_folder
 from landscape.tracking.edge import EdgeOfStability
+from landscape.tracking.series import check_one_run
 from landscape.tracking.steps import Steps
 from landscape.tracking.tracker import Tracker
 
@@ -40,8 +41,8 @@ def track(
     `run` is a folder of checkpoints, or their paths; every `every`-th is measured. `conditions` are those of
     `landscape.load`. With `output` the history is kept in that file, and checkpoints that it holds are not measured
     again unless `restart`. `learning_rate` adds the edge of stability, `EdgeOfStability.of` says how. A checkpoint that
-    cannot be measured has a trouble, and NaN, in the history. Raises UsageError for a run without checkpoints, and for
-    an output that was measured otherwise.
+    cannot be measured has a trouble, and NaN, in the history. Raises UsageError for a run without checkpoints, for
+    checkpoints of several runs, and for an output that was measured otherwise.
 
     >>> import landscape
     >>> history = landscape.track(["digits-mlp.pt"], [landscape.Eig(k=2)], limit=100)
@@ -67,7 +68,13 @@ def track(
 
 
 def measure_each(tracker: Tracker, steps: Steps, paths: Sequence[Path], folder: Path) -> None:
-    """Adds the checkpoints that the history does not hold, in the order of their steps, and saves it at the end."""
+    """Adds the checkpoints that the history does not hold, in the order of their steps, and saves it at the end.
+
+    Raises UsageError for the names of several runs, unless the source of steps was chosen.
+    """
+    names = dict.fromkeys([*tracker.history.checkpoints, *(name_in(folder, path) for path in paths)])
+    if note := check_one_run(names, refuse=not steps.is_chosen):
+        tracker.note(note)
     try:
         for step, path in sorted((steps.of(path), path) for path in paths):
             name = name_in(folder, path)

@@ -169,6 +169,42 @@ def test_a_result_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch
         session.run(Eig(k=2), small_objective(), output=tmp_path / "b.landscape.h5")
 
 
+@pytest.mark.parametrize(
+    ("restart", "again"), [(False, "from which the same command goes on"), (True, "without --rest")]
+)
+def test_a_result_that_cannot_be_written_leaves_its_work_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restart: bool, again: str
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OutputError("no space left", why="untouched", fix="free some space")
+
+    output, kept = tmp_path / "a.landscape.h5", tmp_path / "a.eig.partial"
+    monkeypatch.setattr("landscape.session.unfinished.MIN_SECONDS_AT_STAKE", 0)
+    monkeypatch.setattr("landscape.session.unfinished.SNAPSHOT_INTERVAL", 0)
+    with monkeypatch.context() as disk:
+        disk.setattr("landscape.session.driver.write_results", full)
+        problem = session.execute(Eig(k=2), small_objective(), output=output, restart=restart).problem
+    assert problem is not None and problem.fix == "free some space"
+    assert problem.why.startswith("untouched; ") and str(kept) in problem.why and again in problem.why
+    said: list[str] = []
+    assert session.execute(Eig(k=2), small_objective(), output=output, say=said.append).result.converged.all()
+    assert said == [f"resumed from {kept}"] and not kept.exists()
+
+
+def test_the_work_of_another_run_is_not_offered_to_one_that_discards_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OutputError("no space left")
+
+    output = tmp_path / "a.landscape.h5"
+    session.execute(Eig(k=4, max_products=5), small_objective(), output=output)
+    assert (tmp_path / "a.eig.partial").exists()
+    monkeypatch.setattr("landscape.session.driver.write_results", full)
+    record = session.execute(Eig(k=2), small_objective(), output=output, restart=True)
+    assert record.problem is not None and record.problem.why == "" and record.snapshot is None
+
+
 def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     output.write_text("my notes")
