@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from landscape.evaluation.points import values_and_gradients
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
 from landscape.objective.checks.closing import Measured, begin, check_afterwards
+from landscape.plugins.optional import import_problem
 from landscape.storage import provenance
 from landscape.storage.atomic_files import replace_file
 from landscape.storage.paths import trial_file
@@ -32,6 +35,7 @@ MAX_WAY_GAP = 1e-4  # relative, between two ways to compute the same: a model ma
 PERTURBATION = 1e-2  # of the weights, for points beside the checkpoint
 CHECKED_SAMPLES = 8
 OPTIONAL_PACKAGES = ("transformers", "safetensors", "xarray", "curvlinops-for-pytorch")
+OPTIONAL_LIBRARIES = ("torchvision", "torchaudio", "tokenizers", "safetensors", "transformers", "xarray")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Check:
 def diagnose(folder: Path, make: Callable[[], Objective] | None = None) -> Iterator[Check]:
     """Yields every check in turn; `make` returns the objective of the user's own model, in float64."""
     yield check_versions()
+    yield check_libraries()
     yield check_device()
     yield check_writing(folder)
     for name, build in MODELS.items():
@@ -78,6 +83,18 @@ def check_versions() -> Check:
     except ValueError:  # a local build without a number
         return Check("versions", True, found, fix)
     return Check("versions", numbers >= SAFE_TORCH, found, fix)
+
+
+def check_libraries() -> Check:
+    """Whether the optional libraries that are installed can be imported, torchvision beside torch above all."""
+    installed = [name for name in OPTIONAL_LIBRARIES if find_spec(name) is not None]
+    for name in installed:
+        try:
+            import_module(name)
+        except Exception as error:
+            problem = import_problem(error, name, f"pip install {name}")
+            return Check("libraries", False, f"{name} {problem.what}", problem.fix)
+    return Check("libraries", True, f"{', '.join(installed) or 'none of the optional ones'} can be imported")
 
 
 def check_device() -> Check:

@@ -22,6 +22,7 @@ def test_all_is_well_here(tmp_path: Path) -> None:
     assert [check for check in checks if not check.passed] == []
     assert [check.name for check in checks] == [
         "versions",
+        "libraries",
         "device",
         "writing",
         "derivatives of linear layers",
@@ -44,6 +45,15 @@ def test_an_old_torch_is_found(version: str, passed: bool, monkeypatch: pytest.M
     check = doctor.check_versions()
     assert check.passed == passed
     assert "CVE-2026-24747" in check.fix
+
+
+def test_a_torchvision_of_another_torch_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check = doctor.check_libraries()
+    assert not check.passed
+    assert "torchvision cannot be imported: RuntimeError: operator torchvision::nms" in check.found
+    assert "fits this torch" in check.fix
 
 
 def test_a_folder_that_cannot_be_written_is_found(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from landscape.errors import UsageError
 from landscape.fields import Array, Described, Scalar, described_fields, dimensions
+from landscape.plugins.optional import import_optional
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,5 @@ def to_xarray(result: Any) -> Any:
 
 
 def optional_library(name: str) -> Any:
-    """An optional library; raises UsageError if it is not installed."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UsageError(f"{name} is not installed", fix=f"pip install {name}") from error
+    """An optional library; raises UsageError if it cannot be imported."""
+    return import_optional(name, "this form of the numbers", f"pip install {name}")

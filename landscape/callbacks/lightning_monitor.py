@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 from landscape.callbacks.holder import MonitorHolder
 from landscape.callbacks.monitor import Monitor
 from landscape.errors import UsageError
+from landscape.plugins.optional import import_problem
 
-try:
+INSTALL = "pip install 'loss-landscape-geometry[lightning]'"
+
+
+def _callback_class() -> Any:
+    """Lightning's class, of the package that a program has loaded; raises UsageError if none can be imported."""
+    packages = ["lightning.pytorch", "pytorch_lightning"]
     if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
-        from pytorch_lightning import Callback
-    else:
-        from lightning.pytorch import Callback
-except ImportError:
-    try:
-        from pytorch_lightning import Callback
-    except ImportError as error:
-        raise UsageError(
-            "LightningMonitor needs Lightning, which is not installed",
-            fix="pip install 'loss-landscape-geometry[lightning]'",
-        ) from error
+        packages.reverse()
+    problems = []
+    for package in packages:
+        try:
+            return import_module(package).Callback
+        except Exception as error:
+            problems.append(import_problem(error, package, INSTALL))
+    problem = next((one for one in problems if one.fix != INSTALL), problems[0])  # one that is broken, if one is there
+    raise UsageError(f"LightningMonitor needs Lightning, which {problem.what}", fix=problem.fix)
+
+
+Callback: Any = _callback_class()
 
 
 class LightningMonitor(MonitorHolder, Callback):  # type: ignore[misc]  # it is untyped here

@@ -6,15 +6,10 @@ from typing import Any
 
 from landscape.callbacks.holder import MonitorHolder
 from landscape.callbacks.monitor import Monitor
-from landscape.errors import UsageError
+from landscape.plugins.optional import import_optional
 
-try:
-    from transformers import TrainerCallback
-except ImportError as error:
-    raise UsageError(
-        "TrainerMonitor needs transformers, which is not installed",
-        fix="pip install 'loss-landscape-geometry[trainer]'",
-    ) from error
+INSTALL = "pip install 'loss-landscape-geometry[trainer]'"
+TrainerCallback: Any = import_optional("transformers", "TrainerMonitor", INSTALL).TrainerCallback
 
 
 class TrainerMonitor(MonitorHolder, TrainerCallback):  # type: ignore[misc]  # it is untyped here

@@ -20,6 +20,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from landscape.checkpoints import huggingface_config
 from landscape.checkpoints.huggingface_config import AUTO_MODELS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
+from landscape.plugins.optional import import_optional, import_problem, is_import_problem
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
 KERNELS = {
@@ -158,9 +159,12 @@ def _reraising_errors(directory: Path, settings: Mapping[str, Any]) -> Iterator[
     try:
         yield
     except Exception as error:  # it may raise anything
+        built = f"transformers cannot build {settings['architectures'][0]} from {directory}"
+        if is_import_problem(error):  # it imports its parts when they are used
+            problem = import_problem(error, "transformers", INSTALL)
+            raise CheckpointError(f"{built}: a part of it {problem.what}", fix=problem.fix) from error
         raise CheckpointError(
-            f"transformers cannot build {settings['architectures'][0]} from {directory}: {type(error).__name__}: "
-            f"{str(error).partition(chr(10))[0]}",
+            f"{built}: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
             fix=f"update transformers, or {OWN_MODEL}",
         ) from error
 
@@ -168,11 +172,8 @@ def _reraising_errors(directory: Path, settings: Mapping[str, Any]) -> Iterator[
 @contextmanager
 def _offline() -> Iterator[Any]:
     """The transformers library, quiet and with its hub switched off; raises TaskError if it is not installed."""
-    try:
-        import transformers
-        from huggingface_hub import constants
-    except ImportError as error:
-        raise TaskError(f"a Hugging Face model needs the transformers library: {error}", fix=INSTALL) from error
+    transformers = import_optional("transformers", "a Hugging Face model", INSTALL, TaskError)
+    constants = import_optional("huggingface_hub.constants", "a Hugging Face model", INSTALL, TaskError)
     logging = transformers.utils.logging
     level, offline, bars = logging.get_verbosity(), constants.HF_HUB_OFFLINE, logging.is_progress_bar_enabled()
     constants.HF_HUB_OFFLINE = True

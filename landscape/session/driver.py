@@ -213,6 +213,9 @@ class Session:
 
         Returns the snapshot that there was, and the files that are written.
         """
+        trouble = record.result.inconclusive()
+        if trouble is None or trouble.kind != "unfinished":  # more work would not do
+            delete_snapshot(snapshot)
         kept = snapshot if snapshot.exists() else None
         if record.result.trouble() and holds_complete_result(output, self.analysis.name):
             self.say(f"kept the complete result in {output}; this inconclusive one is not stored")

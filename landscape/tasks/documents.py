@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from landscape.errors import TaskError, listing, safe_excerpt
+from landscape.plugins.optional import import_optional
 
 PIECE = 4 << 20  # letters of a `.txt` file that are one document: a tokenizer takes a hundred times their memory
 ROWS = 256  # of a parquet file that are read at once
@@ -79,10 +79,7 @@ def _jsonl(path: Path, file: TextIO, text_field: str | None) -> Iterator[Documen
 
 
 def _parquet(path: Path, text_field: str) -> Iterator[Document]:
-    try:
-        library = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise TaskError(f"{path} needs pyarrow, which is not installed", fix=PARQUET) from error
+    library = import_optional("pyarrow.parquet", str(path), PARQUET, TaskError)
     try:
         file = library.ParquetFile(path)
         batches = file.iter_batches(batch_size=ROWS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from landscape.compute.out_of_memory import ENDS_OF_PROGRAMS, is_out_of_memory
 from landscape.conditions import HUGGING_FACE, TEXT_FILES
 from landscape.errors import LandscapeError, TaskError, listing, safe_excerpt
 from landscape.losses.protocol import IGNORE_INDEX
+from landscape.plugins.optional import import_optional
 from landscape.tasks.documents import Document, read_documents
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -207,10 +207,7 @@ def _tokenizer(path: Path, settings: TextSettings) -> tuple[Path, Any]:
             fix=f"--tokenizer DIR; transformers.AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR) writes "
             f"{TOKENIZER_FILE}",
         )
-    try:
-        library = importlib.import_module("tokenizers")
-    except ImportError as error:
-        raise TaskError(f"{path} needs the library tokenizers, which is not installed", fix=INSTALL) from error
+    library = import_optional("tokenizers", str(path), INSTALL, TaskError)
     with _reraising_errors(file):
         if file.stat().st_size > MAX_TOKENIZER_BYTES:
             raise ValueError(f"it has {file.stat().st_size:,} bytes")

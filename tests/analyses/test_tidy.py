@@ -60,7 +60,7 @@ def test_data_sets_have_coordinates_units_and_attributes() -> None:
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="pandas is not installed") as caught:
+    with pytest.raises(UsageError, match="needs pandas, which is not installed") as caught:
         sample_result().to_dataframe()
     assert caught.value.fix == "pip install pandas"
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Eig
-from landscape.errors import LandscapeError, TaskError
+from landscape.errors import CheckpointError, LandscapeError, TaskError
 from landscape.losses.huggingface import LogitsLoss
 
 transformers = pytest.importorskip("transformers")
@@ -204,8 +204,28 @@ def test_without_transformers_the_remedy_is_to_install_it(tmp_path: Path, monkey
 
     path, _ = saved("gpt2", tmp_path)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(TaskError, match=r"needs the transformers library.*\n.*\[hf\]"):
+    with pytest.raises(TaskError, match=r"needs transformers, which is not installed\n.*\[hf\]"):
         landscape.load(path, data=file_of(batch("gpt2"), tmp_path))
+
+
+def test_a_broken_library_beneath_transformers_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    def fail(*arguments: object, **named: object) -> None:
+        try:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        except RuntimeError as error:
+            raise ModuleNotFoundError(
+                "Could not import module 'GPT2LMHeadModel'. Are its requirements defined?"
+            ) from error
+
+    path, _ = saved("gpt2", tmp_path)
+    monkeypatch.setattr(transformers.GPT2LMHeadModel, "__init__", fail)
+    with pytest.raises(CheckpointError) as caught:
+        landscape.load(path, data=file_of(batch("gpt2"), tmp_path))
+    assert "cannot be imported: RuntimeError: operator torchvision::nms does not exist" in caught.value.what
+    assert "install a torchvision that fits this torch" in caught.value.fix
+    assert "update transformers" not in caught.value.fix
 
 
 def test_the_hub_is_off_while_a_model_is_built_and_on_again_afterwards() -> None:

@@ -184,11 +184,15 @@ def test_a_result_that_cannot_be_written_leaves_its_work_and_says_so(
     with monkeypatch.context() as disk:
         disk.setattr("landscape.session.driver.write_results", full)
         problem = session.execute(Eig(k=2), small_objective(), output=output, restart=restart).problem
-    assert problem is not None and problem.fix == "free some space"
-    assert problem.why.startswith("untouched; ") and str(kept) in problem.why and again in problem.why
+    assert problem is not None
+    assert problem.fix == "free some space"
+    assert problem.why.startswith("untouched; ")
+    assert str(kept) in problem.why
+    assert again in problem.why
     said: list[str] = []
     assert session.execute(Eig(k=2), small_objective(), output=output, say=said.append).result.converged.all()
-    assert said == [f"resumed from {kept}"] and not kept.exists()
+    assert said == [f"resumed from {kept}"]
+    assert not kept.exists()
 
 
 def test_the_work_of_another_run_is_not_offered_to_one_that_discards_it(
@@ -202,7 +206,9 @@ def test_the_work_of_another_run_is_not_offered_to_one_that_discards_it(
     assert (tmp_path / "a.eig.partial").exists()
     monkeypatch.setattr("landscape.session.driver.write_results", full)
     record = session.execute(Eig(k=2), small_objective(), output=output, restart=True)
-    assert record.problem is not None and record.problem.why == "" and record.snapshot is None
+    assert record.problem is not None
+    assert record.problem.why == ""
+    assert record.snapshot is None
 
 
 def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path) -> None:

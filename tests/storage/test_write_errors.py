@@ -27,7 +27,8 @@ from landscape.storage.write_errors import writing_remedy
 )
 def test_a_folder_that_exists_is_not_to_be_made(tmp_path: Path, number: int, remedy: str) -> None:
     found = writing_remedy(OSError(number, os.strerror(number)), tmp_path)
-    assert remedy in found and "make that folder" not in found
+    assert remedy in found
+    assert "make that folder" not in found
 
 
 def test_a_folder_that_is_missing_is_to_be_made(tmp_path: Path) -> None:

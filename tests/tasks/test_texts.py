@@ -163,7 +163,7 @@ class TestTokenizers:
 
     def test_without_its_library(self, saved: tuple[Path, Any], text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tokenizers", None)
-        with pytest.raises(TaskError, match=r"needs the library tokenizers.*\n.*\[hf\]"):
+        with pytest.raises(TaskError, match=r"needs tokenizers, which is not installed\n.*\[hf\]"):
             read_text(text, TextSettings(saved[0]))
 
     def test_one_of_another_model(self, tmp_path: Path, text: Path) -> None:

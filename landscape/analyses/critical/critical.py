@@ -54,7 +54,7 @@ class Critical(Analysis):
         min=SMALLEST_RATE,
     )
     tol: float = option(0.1, help="Width of the bracket at which the search ends, relative to the step.", min=1e-6)
-    passes: int = option(10, help="Forward passes over the data at most.", min=FEWEST_PASSES)
+    passes: int = option(10, help="Forward passes over the data at most.", min=FEWEST_PASSES, identity=False)
     seed: int = option(0, help="Decides the last bits that are changed to measure rounding.")
 
     def __post_init__(self) -> None:

@@ -14,7 +14,8 @@ from landscape.fields import Gauge, array, scalar
 if TYPE_CHECKING:
     import numpy as np
 
-MORE_PASSES = "a larger --passes, or a larger --tol"
+MORE_PASSES_ONLY = "the same command with a larger --passes resumes it"
+MORE_PASSES = f"{MORE_PASSES_ONLY}, or a larger --tol with --restart"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class CriticalResult(Result):
             return self._no_descent(upper)
         if math.isinf(upper):
             why = f"the loss is still below that at the weights after a step of {lower:.3g}, which is a lower bound"
-            return Trouble(f"{why}: critical sharpness below {2 / lower:.3g}", "a larger --passes")
+            return Trouble(f"{why}: critical sharpness below {2 / lower:.3g}", MORE_PASSES_ONLY)
         why = f"the loss is below that at the weights at a step of {lower:.3g}, and not finite at {upper:.3g}"
         return Trouble(f"{why}: it crosses at no step that was evaluated", "--dtype float64", "not finite")
 
