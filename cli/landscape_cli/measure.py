@@ -25,6 +25,7 @@ from landscape_cli import progress
 from landscape_cli.launch import is_one_of_several, is_other_rank, work_in_processes
 from landscape_cli.output import Output
 from landscape_cli.plans import print_machine_plan, print_plan
+from landscape_cli.remedies import lines_of_trouble
 from landscape_cli.streams import say, say_error
 from landscape_cli.targets import Target, find_targets, look_at_checkpoint, require_checkpoints
 
@@ -266,11 +267,7 @@ def _say_problems(record: MeasurementRecord) -> list[int]:
         say_error(record.problem)
         codes.append(record.problem.exit_code)
     if trouble := record.result.trouble():
-        kept = record.snapshot and record.result.inconclusive()
-        place = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"
-        say(f"inconclusive: {trouble}{place if kept else ''}")
-        others = kept and any(flag in trouble.fix for flag in ("--dtype", "--tol", "--rho", "--layers"))
-        again = " (with --restart: the kept work is of these options)"
-        say(f"  fix:  {trouble.fix}{again if others else ''}")
+        for line in lines_of_trouble(trouble, record):
+            say(line)
         codes.append(EXIT_INCONCLUSIVE)
     return codes

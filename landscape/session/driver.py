@@ -177,7 +177,7 @@ class Session:
     def measure_into(self, output: Path, *, restart: bool = False, deliver: bool = True) -> MeasurementRecord:
         """Measures and writes the result into the file `output`, which another process cannot use meanwhile.
 
-        An inconclusive result does not replace a complete one, and leaves its snapshot behind.
+        An inconclusive result does not replace a complete one, and leaves its snapshot behind if more work would do.
         """
         snapshot, first = paths.snapshot_file(output, self.analysis.name), self.ranks.first
         self._require_same_measurement()  # before earlier work is compared with what one of the ranks would measure
@@ -209,22 +209,20 @@ class Session:
     def _conclude(
         self, record: MeasurementRecord, output: Path, snapshot: Path, *, deliver: bool
     ) -> tuple[Path | None, tuple[Path, ...]]:
-        """Writes the result, unless a complete one is there and it is not, and removes the snapshot.
+        """Writes the result, unless a complete one is there and it is not, and then removes a snapshot of no more use.
 
-        Returns the snapshot that there was, and the files that are written.
+        Returns the snapshot that is kept, and the files that are written.
         """
+        written: tuple[Path, ...] = ()
+        if record.result.trouble() and holds_complete_result(output, self.analysis.name):
+            self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
+        else:
+            self._announce_replacement(output)
+            written = self._write(record, output, deliver=deliver)
         trouble = record.result.inconclusive()
         if trouble is None or trouble.kind != "unfinished":  # more work would not do
             delete_snapshot(snapshot)
-        kept = snapshot if snapshot.exists() else None
-        if record.result.trouble() and holds_complete_result(output, self.analysis.name):
-            self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
-            return kept, ()
-        self._announce_replacement(output)
-        written = self._write(record, output, deliver=deliver)
-        if not record.result.inconclusive():
-            delete_snapshot(snapshot)
-        return kept, written
+        return snapshot if snapshot.exists() else None, written
 
     @property
     def ranks(self) -> Ranks:
