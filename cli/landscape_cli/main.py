@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from landscape.analyses import ANALYSES, Analysis, Edit
-from landscape.compute.interrupts import end_on_signals, interruption
+from landscape.compute.interrupts import STOPPED, end_on_signals, interruption
 from landscape.compute.out_of_memory import in_words, is_out_of_memory, out_of_memory
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, LandscapeError, clean, speak_flags
@@ -234,7 +234,7 @@ def _owners(option: str) -> str:
 def _print_crash(error: BaseException, arguments: list[str]) -> int:
     """Prints what an error was: a signal that a library has wrapped, memory that ran out, or a bug."""
     if (code := interruption(error)) is not None:
-        return _print_error("stopped", code, [])
+        return _print_error(STOPPED, code, [])
     if isinstance(error, SystemExit) and arguments[:1] in (["--show-completion"], ["--install-completion"]):
         return error.code if isinstance(error.code, int) else EXIT_FAILURE
     if isinstance(error, SystemExit):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from landscape.conditions import Conditions
-from landscape.errors import FLAG, SHORT_FLAGS, listing
-from landscape.fields import Option, described_fields
+from landscape.errors import FLAG, listing
+from landscape.fields import Option, described_fields, flag
 
 if TYPE_CHECKING:
     from landscape.analyses import Analysis
@@ -26,11 +26,10 @@ class Remedy(NamedTuple):
 
 def flags_of_remedy(analysis: Analysis, fix: str) -> Remedy:
     """The options that a remedy names, by whether they are part of what identifies a run."""
-    own = {field.name: field.about.identity for field in described_fields(type(analysis), Option)}
-    where = {field.name: field.name not in PLACE_ONLY for field in described_fields(Conditions, Option)}
+    own = {_word(field.name): field.about.identity for field in described_fields(type(analysis), Option)}
+    where = {_word(field.name): field.name not in PLACE_ONLY for field in described_fields(Conditions, Option)}
     known = {**where, **own}
-    named = dict.fromkeys(FLAG.findall(fix))
-    pairs = [(f"--{name}", known.get(SHORT_FLAGS.get(name, name.replace("-", "_")))) for name in named]
+    pairs = [(f"--{name}", known.get(name)) for name in dict.fromkeys(FLAG.findall(fix))]
     return Remedy([flag for flag, decides in pairs if decides is False], [flag for flag, decides in pairs if decides])
 
 
@@ -46,3 +45,8 @@ def lines_of_trouble(trouble: Trouble, record: MeasurementRecord) -> list[str]:
     elif discarding and RESTART not in trouble.fix:
         again = f" ({listing(discarding)} with {RESTART})"
     return [f"inconclusive: {trouble}{place}", f"  fix:  {trouble.fix}{again}"]
+
+
+def _word(name: str) -> str:
+    """The flag of a field, without its dashes."""
+    return flag(name).lstrip("-")

@@ -175,6 +175,10 @@ class Result:
         meaning = "" if self.trouble() else self.meaning()
         return [*([meaning] if meaning else []), *self.remarks()]
 
+    def gist(self) -> list[str]:
+        """What a line about the result tells first; empty: its first values, or numbers with errors."""
+        return []
+
     def bought(self) -> str:
         """What the work of this measurement bought: its sizes, and the errors that they left; "" if it does not say."""
         return ""

@@ -80,6 +80,7 @@ def in_a_line(result: Any) -> str:
     places = {field.name: place for place, field in enumerate(fields(result))}
     begins = [places[part.partition(" ")[0]] for part in (*values, *estimates)]
     parts = estimates if len(begins) > 1 and begins[0] > begins[1] else values + estimates
+    parts = result.gist() or parts or _first_facts(result)
     if "loss" in (scalars := scalars_of(result)):
         parts.append(f"loss {scalars['loss']:.6g}")
     if trouble := result.trouble():
@@ -99,6 +100,13 @@ def _first_values(result: Any) -> list[str]:
             shown = ", ".join(f"{value:.6g}" for value in array[:SHOWN_VALUES].tolist())
             return [f"{name} {shown}" + (f", ... ({len(array)})" if len(array) > SHOWN_VALUES else "")]
     return []
+
+
+def _first_facts(result: Any) -> list[str]:
+    """The first scalars that are always printed, of a result without lists or errors in a line."""
+    scalars = scalars_of(result)
+    names = [name for name in type(result).facts or scalars if name in scalars and name != "loss"]
+    return [f"{name} {_text(scalars[name])}" for name in names[:SHOWN_ESTIMATES]]
 
 
 def _estimates(result: Any) -> list[str]:

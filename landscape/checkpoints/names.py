@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 PREFIXES = ("model.", "net.", "backbone.")  # one of them is stripped if the result then fits exactly
 MAX_IGNORED = 8  # flags that an error offers
+MOST = 0.5  # of a model's parameters: an error does not offer to leave more of them out
 MAX_PARTS = 50  # of the names that are compared with a model's
 MAX_KEPT = 50  # names of tensors that a note lists
 BATCH_COUNTER = "num_batches_tracked"  # of BatchNorm: old checkpoints lack it, and eval mode does not use it
@@ -73,7 +74,7 @@ def fit(
     _require_read(unread, wanted - fitted.keys(), prefix, complaint)
     kept = {name: model[name] for name in model if partial and name not in fitted}
     fitted |= kept
-    _require_names(fitted, wanted, complaint)
+    _require_names(fitted, model, complaint)
     fitted = {name: _as_pairs(tensor, model[name]) for name, tensor in fitted.items()}
     _require_shapes(fitted, model, complaint)
     _require_kinds(fitted, model, complaint)
@@ -210,9 +211,9 @@ def _require_tied(found: Mapping[str, Tensor], model: Mapping[str, Tensor], wher
             )
 
 
-def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str) -> None:
+def _require_names(found: Iterable[str], model: Mapping[str, Tensor], complaint: str) -> None:
     """Raises CheckpointError for missing and unexpected names; suggests a part of the checkpoint that fits."""
-    names = set(found)
+    names, wanted = set(found), frozenset(model)
     missing, unexpected = sorted(wanted - names), sorted(names - wanted)
     problems = []
     if missing:
@@ -220,16 +221,23 @@ def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str)
     if unexpected:
         problems.append(f"unexpected {listing(unexpected)}")
     if problems:
-        raise CheckpointError(f"{complaint}: {'; '.join(problems)}", fix=_remedy(names, wanted, missing, unexpected))
+        raise CheckpointError(f"{complaint}: {'; '.join(problems)}", fix=_remedy(names, model, missing, unexpected))
 
 
-def _remedy(names: set[str], wanted: frozenset[str], missing: list[str], unexpected: list[str]) -> str:
+def _are_most(names: Iterable[str], model: Mapping[str, Tensor]) -> bool:
+    """Whether these tensors hold most of the model's parameters: without them it is a net with random weights."""
+    total = sum(tensor.numel() for tensor in model.values())
+    return sum(model[name].numel() for name in names) > MOST * total
+
+
+def _remedy(names: set[str], model_state: Mapping[str, Tensor], missing: list[str], unexpected: list[str]) -> str:
     """What to type if names are missing or unexpected."""
+    wanted = frozenset(model_state)
     if parts := _parts_that_fit(names, wanted):
         which = "that part" if len(parts) == 1 else "one of the parts that fit"
         return f"measure {which} alone: {' or '.join(f'--weights {shell_line([part])}' for part in parts[:4])}"
     model = "name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value"
-    if not unexpected:
+    if not unexpected and not _are_most(missing, model_state):
         return f"{model}; or let the model's factory hold what is missing: --partial"
     if not missing:
         others = [f"{first}.*" for first in _first_parts(unexpected) if not _names_below(wanted, first)]
@@ -269,6 +277,8 @@ def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], co
         fix = "give the model's sizes: --model-arg key=value"
         if any(not found[name].numel() for name in wrong):  # ZeRO-3 leaves empty tensors in the places of its parts
             fix = "the file has empty tensors: put a sharded checkpoint together first (DeepSpeed: zero_to_fp32.py)"
+        elif _are_most(wrong, model):
+            fix += ", or name the model that these weights were trained in: --model pkg.mod:factory"
         elif len(wrong) <= MAX_IGNORED:
             fix += f"; or let the model's factory hold them: --partial {_ignoring(wrong, ())}"
         raise CheckpointError(f"{complaint}: {listing(unequal, 3)}", fix=fix)

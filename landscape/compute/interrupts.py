@@ -14,10 +14,12 @@ SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 IMPORT_MACHINERY = "<frozen importlib"  # the file name of Python's own code for imports
+# where no measurement is under way, which says by itself what of it is kept
+STOPPED = "stopped; nothing is kept but what was written before, and the same command begins again"
 OWN_ERRORS = 2  # the descriptor of stderr
 
 
-def interrupt(number: int, frame: FrameType | None, what: str = "stopped") -> NoReturn:
+def interrupt(number: int, frame: FrameType | None, what: str = STOPPED) -> NoReturn:
     """Raises Interrupted; ends the process at once during an import.
 
     Code that imports libraries swallows exceptions, or turns them into others: a C extension that could not be

@@ -49,8 +49,9 @@ def draw_contours(
             result.alpha[column], result.beta[row], "x", color="white", markersize=7, markeredgewidth=1.5,
             label=lowest, clip_on=False, path_effects=_outline(),
         )  # fmt: skip
+    own = f"{MARK_LETTERS[0]}: {_short(result.mark[0])}" if _has_letters(result) else "checkpoint"  # type: ignore[index]
     axes.plot(
-        0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label=f"checkpoint, {result.centre_loss:.3g}",
+        0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label=f"{own}, {result.centre_loss:.3g}",
         path_effects=_outline("white"),
     )  # fmt: skip
     _draw_marks(result, axes, named=True)
@@ -115,11 +116,26 @@ def line_color(place: float) -> str:
 def draw_heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) -> None:
     """Draws the accuracy, or the user's metric, on its own scale."""
     assert result.beta is not None
-    image = axes.pcolormesh(result.alpha, result.beta, values, cmap=SIGNED_MAP, shading="nearest")
+    low, high = heat_range(values, name)
+    image = axes.pcolormesh(result.alpha, result.beta, values, cmap=SIGNED_MAP, shading="nearest", vmin=low, vmax=high)
     axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8)
     _draw_marks(result, axes, named=False)
     _set_frame(result, axes)
     axes.figure.colorbar(image, ax=axes, label=name, shrink=color_bar_shrink(result))
+
+
+def heat_range(values: np.ndarray, name: str) -> tuple[float | None, float | None]:
+    """The ends of the colors; (None, None), for the values' own, unless all values are alike.
+
+    These are in the middle of the colors, or, of an accuracy, between 0 and 1.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite) or finite.min() < finite.max():
+        return None, None
+    if name == "accuracy":
+        return 0.0, 1.0
+    value = float(finite[0])
+    return value - (abs(value) or 1) / 2, value + (abs(value) or 1) / 2
 
 
 def _hatch_nonfinite(result: SurfaceResult, axes: Axes, losses: np.ndarray) -> None:
@@ -145,15 +161,25 @@ def _draw_marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:
         first = "its first checkpoint" if named else None
         axes.plot(x[0], y[0], "s", color=YELLOW, markersize=5.5, markeredgecolor="black", label=first)
         return
-    others = list(zip(MARK_LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False))[1:]
-    for letter, name, x, y in others:  # the first is the measured one, at 0
-        short = shorten(str(name).rpartition("/")[2])
-        label = f"{letter}: {short}" if named else None
-        axes.plot(x, y, "o", color=YELLOW, markersize=4.5, markeredgecolor="black", label=label)
+    every = zip(MARK_LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False)
+    for number, (letter, name, x, y) in enumerate(every):
+        if number:  # the first is the measured one, at 0, which has its own sign
+            label = f"{letter}: {_short(name)}" if named else None
+            axes.plot(x, y, "o", color=YELLOW, markersize=4.5, markeredgecolor="black", label=label)
         axes.annotate(
             letter, (x, y), fontsize="medium", color="white", xytext=(4, 4), textcoords="offset points",
             path_effects=_outline(),
         )  # fmt: skip
+
+
+def _has_letters(result: SurfaceResult) -> bool:
+    """Whether the checkpoints of a plane are points with letters: others than a trajectory."""
+    return result.mark is not None and result.place_beta is not None and result.explained_alpha is None
+
+
+def _short(mark: object) -> str:
+    """The name of a checkpoint's file, as a legend has room for it."""
+    return shorten(str(mark).rpartition("/")[2])
 
 
 def color_bar_shrink(result: SurfaceResult) -> float:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from landscape.history.history import History
 
 SHOWN_ROWS = 12  # of the table in a page: the first and the last ones
-COSINE = "cosine to the step before"  # of the leading eigenvector, in a short table
+EDGE, RATE = "edge", "learning_rate"  # of the edge of stability, with the learning rates of the run
+RATE_TIMES_EIGENVALUE = "lr * eigenvalue"
+SHORT_HEADS = {"eig.cosines": "cosine to the step before"}
 # Quantities that a short table shows, if it has them
 HEADLINES = ("eig.eigenvalues", "trace.trace", "sharpness.s_max", "critical.critical_sharpness")
 
@@ -88,16 +90,25 @@ def draw_history(history: History, axes: Any, **look: Any) -> Any:
 
 
 def short_table(history: History) -> tuple[list[str], list[list[str]]]:
-    """The heads and the rows of a table: the step, the checkpoint, the loss, and first values with their errors."""
-    names = [name for name in ("loss", *HEADLINES) if name in history]
-    cosines = "eig.cosines" in history
-    heads = [STEP, "checkpoint", *(_head(history, name) for name in names), *([COSINE] if cosines else [])]
-    shown = [*([(name, history.error_of(name)) for name in names]), *([("eig.cosines", None)] if cosines else [])]
+    """The heads and the rows of a table: the step, the checkpoint, the loss, and first values with their errors.
+
+    With a learning rate they have the edge of stability, and the learning rate times the largest eigenvalue.
+    """
+    names = [name for name in ("loss", *HEADLINES, EDGE, "eig.cosines") if name in history]
+    stable = {"eig.eigenvalues", RATE} <= history.columns.keys()
+    heads = [STEP, "checkpoint", *(SHORT_HEADS.get(name) or _head(history, name) for name in names)]
     rows = []
     for place, moment in enumerate(history.moments):
-        numbers = [_number(history, name, errors, place) for name, errors in shown]
-        rows.append([f"{moment.step:g}" if moment.step % 1 else f"{int(moment.step)}", moment.checkpoint, *numbers])
-    return heads, rows
+        numbers = [_number(history, name, history.error_of(name), place) for name in names]
+        products = [_rate_times_eigenvalue(history, place)] if stable else []
+        step = f"{moment.step:g}" if moment.step % 1 else f"{int(moment.step)}"
+        rows.append([step, moment.checkpoint, *numbers, *products])
+    return [*heads, *([RATE_TIMES_EIGENVALUE] if stable else [])], rows
+
+
+def _rate_times_eigenvalue(history: History, place: int) -> str:
+    value = _first(history[RATE][place]) * _first(history["eig.eigenvalues"][place])
+    return "-" if math.isnan(value) else f"{value:.4g}"
 
 
 def _head(history: History, name: str) -> str:

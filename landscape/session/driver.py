@@ -284,7 +284,7 @@ class Session:
     def _interruption(self, number: int, progress: Progress, writer: SnapshotWriter | None) -> Interrupted:
         """The error that ends the run after a signal of this number, once its work is saved."""
         if writer is None:
-            return Interrupted(number, "stopped")
+            return Interrupted(number, "stopped; nothing is kept: work is kept beside an output alone")
         if (problem := writer.save(progress)) is not None:
             return Interrupted(number, f"stopped; the work is not saved: {problem.what}", fix=problem.fix)
         return Interrupted(

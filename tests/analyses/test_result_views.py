@@ -62,6 +62,29 @@ def test_a_line_has_numbers_with_errors_and_what_is_wrong() -> None:
     assert len(line) < 200
 
 
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [({"dim": 1}, "5 points"), ({}, "5 x 5 points"), ({"seeds": 2}, "2 x 5 x 5 points")],
+    ids=["line", "plane", "planes"],
+)
+def test_a_line_about_a_surface_has_its_size_and_range(
+    classification: Data, options: dict[str, int], size: str
+) -> None:
+    result = landscape.run(
+        landscape.Surface(grid="5", **options), landscape.Objective(tanh_net(), [classification], "cross_entropy")
+    )
+    span = f"{result.loss.min():.6g} to {result.loss.max():.6g}"
+    assert repr(result) == f"<SurfaceResult: {size}, loss {result.centre_loss:.6g}, on the grid {span}>"
+    assert repr(replace(result, barrier=0.25)).endswith(", barrier 0.25>")
+    assert ", on the grid nowhere finite>" in repr(replace(result, loss=np.full_like(result.loss, np.nan)))
+
+
+def test_a_line_about_scalars_without_errors_has_the_first_facts() -> None:
+    """As of influence, which has neither."""
+    plain = replace(sample_result(), attributes={})
+    assert _first_facts(plain) == ["mass 2.34567", "mass_error 0.012", "length 10"] or len(_first_facts(plain)) == 3
+
+
 def test_a_page_holds_the_numbers_and_no_markup_of_names() -> None:
     page = Page(sample_result(stuck="<i>hangs</i>")._repr_html_())
     assert set(page.tags) == {"div", "p", "b", "table", "tr", "th", "td"}

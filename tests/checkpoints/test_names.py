@@ -51,6 +51,22 @@ def test_another_shape_names_both() -> None:
         fit(found, MODEL, "ckpt.pt")
 
 
+def test_most_of_a_model_is_not_offered_to_be_left_out() -> None:
+    """What would be measured were a net with random weights."""
+    small, large = {**MODEL, "head.weight": torch.zeros(5, 2)}, {**MODEL, "layers.0.weight": torch.zeros(9, 3)}
+    with pytest.raises(CheckpointError, match=r"--partial --ignore head.weight") as caught:
+        fit(small, MODEL, "ckpt.pt")
+    with pytest.raises(CheckpointError, match=r"layers.0.weight is \(9, 3\)") as caught:
+        fit(large, MODEL, "ckpt.pt")
+    assert "--ignore" not in caught.value.fix
+    assert "--model pkg.mod:factory" in caught.value.fix
+    with pytest.raises(CheckpointError, match=r"missing head.weight\n.*--partial"):
+        fit({name: MODEL[name] for name in ("layers.0.weight", "layers.0.bias")}, MODEL, "ckpt.pt")
+    with pytest.raises(CheckpointError, match=r"missing layers.0.weight\n") as caught:
+        fit({name: MODEL[name] for name in ("layers.0.bias", "head.weight")}, MODEL, "ckpt.pt")
+    assert "--partial" not in caught.value.fix
+
+
 def test_a_tied_tensor_may_come_under_one_of_its_names() -> None:
     shared = torch.zeros(3, 2)
     model = {"embed.weight": shared, "head.weight": shared, "bias": torch.zeros(3)}
@@ -155,8 +171,9 @@ def test_the_flags_of_a_remedy_are_typed_as_they_stand() -> None:
 
 def test_no_remedy_is_cut() -> None:
     model = {f"{number}.weight": torch.zeros(2) for number in range(9)}
+    whole = {"large.weight": torch.zeros(99)}
     with pytest.raises(CheckpointError, match="--model-arg key=value$"):
-        fit({name: torch.zeros(3) for name in model}, model, "ckpt.pt")
+        fit({name: torch.zeros(3) for name in model} | whole, model | whole, "ckpt.pt")
 
 
 def test_empty_tensors_of_a_sharded_checkpoint_are_said() -> None:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from landscape.compute.interrupts import STOPPED
+
 # the name of a module that the command imports is replaced by one with this code
 REPLACED = """
 import sys, types, importlib.abc, importlib.util, os, signal
@@ -33,7 +35,7 @@ def imported(code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_command_is_imported_ends_it_with_its_code(number: int) -> None:
     done = imported(f"os.kill(os.getpid(), {int(number)})")
-    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "error: stopped\n")
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"error: {STOPPED}\n")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from conftest import ROOT, SAMPLES
 from processes import signal_at_first_step, start_step_by_step
 from typer.core import TyperGroup
 
+from landscape.compute.interrupts import STOPPED
 from landscape.errors import Interrupted, TaskError
 from landscape_cli.main import build_app, commands, flush_stdout, status
 
@@ -190,7 +191,7 @@ class TestErrorsThatAreNoRegression:
 
         monkeypatch.setattr("landscape.session.execute", fail)
         assert status(["eig", "mlp.pt"]) == 143
-        assert capsys.readouterr().err.endswith("error: stopped\n")
+        assert capsys.readouterr().err.endswith(f"error: {STOPPED}\n")
 
     @pytest.mark.slow
     @pytest.mark.parametrize("kibibytes", [300_000, 700_000, 1_200_000])

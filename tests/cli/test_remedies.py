@@ -13,7 +13,7 @@ from landscape.analyses import ANALYSES, Analysis
 from landscape.analyses.base import Trouble
 from landscape.conditions import Conditions
 from landscape.errors import FLAG, SHORT_FLAGS
-from landscape.fields import Option, described_fields
+from landscape.fields import Option, described_fields, flag
 from landscape_cli.output import Output
 from landscape_cli.remedies import flags_of_remedy, lines_of_trouble
 
@@ -39,7 +39,7 @@ def printed(name: str, fix: str, *, kept: bool = True) -> list[str]:
 @pytest.mark.parametrize("kind", ANALYSES, ids=lambda kind: kind.name)
 def test_every_option_that_identifies_a_run_discards_its_work(kind: type[Analysis]) -> None:
     for field in described_fields(kind, Option):
-        name = f"--{field.name.replace('_', '-')}"
+        name = "--" + flag(field.name).lstrip("-")
         resuming, discarding = flags_of_remedy(make(kind), f"a larger {name}")
         assert (resuming, discarding) == (([], [name]) if field.about.identity else ([name], []))
 

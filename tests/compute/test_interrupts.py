@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.compute.interrupts import interruption
+from landscape.compute.interrupts import STOPPED, interruption
 from landscape.errors import Interrupted, TaskError
 
 SWALLOWING = """
@@ -29,7 +29,7 @@ def test_a_signal_during_an_import_that_swallows_exceptions_ends_the_program(
     (tmp_path / "swallowing.py").write_text(SWALLOWING.format(name=name))
     program = "from landscape.compute.interrupts import end_on_signals; end_on_signals(); import swallowing; print(1)"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", "error: stopped\n")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"error: {STOPPED}\n")
 
 
 def test_outside_imports_a_signal_raises() -> None:

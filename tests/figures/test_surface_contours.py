@@ -16,6 +16,7 @@ from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.figures import save
 from landscape.figures.registry import MAX_PANELS, draw_panels, panel_count, panel_names
+from landscape.figures.surface_contours import heat_range
 
 Data = tuple[Tensor, Tensor]
 
@@ -50,6 +51,31 @@ def test_the_lowest_point_and_the_checkpoint_are_marked(classification: Data) ->
     assert result.beta is not None
     assert (lowest.get_xdata()[0], lowest.get_ydata()[0]) == (result.alpha[column], result.beta[row])
     assert f"{result.loss.min():.3g}" in str(lowest.get_label())
+
+
+def test_an_accuracy_that_is_the_same_everywhere_has_a_color_bar_of_accuracies(classification: Data) -> None:
+    result = measured(classification)
+    assert result.accuracy is not None
+    figure = Figure()
+    axes = figure.subplots(1, 2)
+    draw_panels(replace(result, accuracy=np.ones_like(result.loss)), axes)
+    bar = next(extra for extra in figure.axes if extra.get_ylabel() == "accuracy")
+    assert bar.get_ylim() == (0, 1)
+    assert heat_range(np.array([0.5, 0.7]), "accuracy") == (None, None)
+    assert heat_range(np.array([np.nan]), "accuracy") == (None, None)
+    assert heat_range(np.array([4.0, np.nan]), "metric") == (2, 6)
+    assert heat_range(np.zeros(2), "metric") == (-0.5, 0.5)
+
+
+def test_every_checkpoint_of_a_plane_has_its_letter_in_the_legend(classification: Data) -> None:
+    places: Any = {"place_alpha": np.array([0.0, 1, 0]), "place_beta": np.array([0.0, 0, 1])}
+    plane = replace(measured(classification), mark=np.array(["x/one.pt", "two.pt", "three.pt"]), **places)
+    axes = Figure().subplots(1, 2)
+    draw_panels(plane, axes)
+    labels = [str(line.get_label()) for line in axes[0].lines]
+    assert f"A: one.pt, {plane.centre_loss:.3g}" in labels
+    assert {"B: two.pt", "C: three.pt"} <= set(labels)
+    assert [text.get_text() for text in axes[0].texts if text.get_text() in "ABC"] == ["A", "B", "C"]
 
 
 def test_nan_is_hatched_and_a_clipped_scale_says_so(classification: Data, tmp_path: Path) -> None:

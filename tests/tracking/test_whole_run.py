@@ -77,7 +77,11 @@ def test_its_picture_and_table(run: Path) -> None:
     assert [one.get_title() for one in axes] == ["mean loss", "largest eigenvalues", "trace", "eigenvectors"]
     drawn = axes[1].get_lines()[0].get_ydata()
     assert drawn == pytest.approx(history["eig.eigenvalues"][:, 0])
-    assert [row[0] for row in history.short_table()[1]] == [str(step) for step in STEPS]
+    heads, rows = history.short_table()
+    assert [row[0] for row in rows] == [str(step) for step in STEPS]
+    assert heads[-1] == "lr * eigenvalue"
+    assert [float(row[-1]) for row in rows] == pytest.approx(0.5 * history["eig.eigenvalues"][:, 0], rel=1e-3)
+    assert {row[heads.index("edge")] for row in rows} == {"4"}
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -195,11 +195,13 @@ class SensitivityResult(Result):
         if self.allocation_bits is None or self.allocation_gain is None or self.allocation_gain_se is None:
             return []
         gain, error = self.allocation_gain, self.allocation_gain_se
+        known = f"{gain:.3g} +- {error:.2g}" if error else f"{gain:.3g}"
         sure = "" if abs(gain) > 2 * error else ", which is within its error"
+        difference = f"the difference is {known}{sure}" if gain or error else "there is no difference in any sample"
         return [
             f"bits by layer, {self.allocation_bits:.4g} on average: the loss changes by {self.allocation_change:.4g} "
             f"(the layers' sum is {self.allocation_expected:.4g}), with {self.uniform_bits} bits everywhere by "
-            f"{self.uniform_change:.4g}; the difference is {gain:.3g} +- {error:.2g}{sure}"
+            f"{self.uniform_change:.4g}; {difference}"
         ]
 
 

@@ -210,6 +210,19 @@ class SurfaceResult(Result):
         """The loss at the center."""
         return self.centre_loss
 
+    def gist(self) -> list[str]:
+        """The size of the grid, the range of the finite losses, the loss at the center, and the barrier."""
+        import numpy as np
+
+        finite = self.loss[np.isfinite(self.loss)]
+        span = f"{finite.min():.6g} to {finite.max():.6g}" if len(finite) else "nowhere finite"
+        barrier = [] if self.barrier is None else [f"barrier {self.barrier:.6g}"]
+        return [
+            f"{' x '.join(map(str, self.loss.shape))} points",
+            f"loss {self.centre_loss:.6g}, on the grid {span}",
+            *barrier,
+        ]
+
     def meaning(self) -> str:
         """Whether there is a barrier between two checkpoints, or a second basin in the grid, if all of it is known."""
         if self.evaluations < self.points or (self.status > 1).any():

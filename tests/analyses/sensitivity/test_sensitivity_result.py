@@ -56,6 +56,10 @@ def test_the_chosen_bits_are_told_beside_uniform_ones(result: SensitivityResult)
     )
     within = replace(result, **{**CHOSEN, "allocation_gain_se": 0.002})
     assert within.remarks()[-1].endswith("the difference is 0.003 +- 0.002, which is within its error")
+    none = replace(result, **{**CHOSEN, "allocation_gain": 0.0, "allocation_gain_se": 0.0})
+    assert none.remarks()[-1].endswith("; there is no difference in any sample")
+    certain = replace(result, **{**CHOSEN, "allocation_gain_se": 0.0})
+    assert certain.remarks()[-1].endswith("the difference is 0.003")
 
 
 @pytest.mark.parametrize(
