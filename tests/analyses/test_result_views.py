@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from result_samples import sample_result
 from torch import Tensor
 
 import landscape
+from landscape.analyses.base import Result
 from landscape.analyses.eig import EigResult
 from landscape.analyses.result_views import with_error
 from landscape.errors import UsageError
+from landscape.fields import scalar
 
 Data = tuple[Tensor, Tensor]
 
@@ -79,10 +82,21 @@ def test_a_line_about_a_surface_has_its_size_and_range(
     assert ", on the grid nowhere finite>" in repr(replace(result, loss=np.full_like(result.loss, np.nan)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlainResult(Result):
+    """Scalars without errors, as influence has them."""
+
+    facts: ClassVar[tuple[str, ...]] = ("loss", "share", "whole")
+
+    detail: int = scalar("Not printed in a line.")
+    share: float = scalar("A share.")
+    whole: bool = scalar("Whether it is whole.")
+    loss: float = scalar("Mean loss.")
+
+
 def test_a_line_about_scalars_without_errors_has_the_first_facts() -> None:
-    """As of influence, which has neither."""
-    plain = replace(sample_result(), attributes={})
-    assert _first_facts(plain) == ["mass 2.34567", "mass_error 0.012", "length 10"] or len(_first_facts(plain)) == 3
+    plain = PlainResult(detail=7, share=0.125, whole=True, loss=0.5)
+    assert repr(plain) == "<PlainResult: share 0.125, whole yes, loss 0.5>"
 
 
 def test_a_page_holds_the_numbers_and_no_markup_of_names() -> None:
