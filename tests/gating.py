@@ -18,7 +18,7 @@ PARTS = {
 METRIC = "eig.eigenvalues[0]"
 
 
-def run(loss: float = 0.1, **changes: Any) -> Run:
+def run(loss: float = 0.1, /, **changes: Any) -> Run:
     """A run of `eig`; changes are of the fingerprint."""
     return Run("eig", {**PARTS, **changes}, loss, 100, (), "cpu", {"torch": "2.13.0", "processor": "x86_64"})
 
@@ -52,6 +52,12 @@ def verdicts(
 
 
 def verdict(*args: Any, **kwargs: Any) -> Verdict:
-    """The only verdict."""
-    (only,) = verdicts(*args, **kwargs)
+    """The only verdict on the metric."""
+    (only,) = (found for found in verdicts(*args, **kwargs) if found.metric == METRIC)
+    return only
+
+
+def loss_verdict(*args: Any, **kwargs: Any) -> Verdict:
+    """The only verdict on the loss."""
+    (only,) = (found for found in verdicts(*args, **kwargs) if found.metric == "loss")
     return only

@@ -92,6 +92,7 @@ def _refuse_contradictions(paths: list[Path], gate: Gate) -> None:
 
 def _compare(sources: Sources, candidates: list[Source]) -> int:
     """Compares the candidates with the baseline, reports the verdicts, and returns the exit code."""
+    from landscape.gates.reference import BASELINE, reference_of_files
     from landscape.gates.verdict import judge
     from landscape_cli.candidates import Source, recognize_source
     from landscape_cli.reports import Report
@@ -102,7 +103,9 @@ def _compare(sources: Sources, candidates: list[Source]) -> int:
     against = [recognize_source(Path(name)) for name in gate.against] or [Source("baseline", sources.baseline)]
     _check_readable(sources, against)  # before anything is measured
     entries, earlier = ([], []) if sources.failures else sources.entries(candidates, against)
-    verdicts = judge(policy, earlier, entries, one_for_all=bool(gate.against))
+    files = [source.path.name for source in against]
+    reference = BASELINE if any(source.kind == "baseline" for source in against) else reference_of_files(files)
+    verdicts = judge(policy, earlier, entries, one_for_all=bool(gate.against), reference=reference)
     report = Report(policy.kind, ", ".join(str(source.path) for source in against), verdicts, sources.failures)
     for sink in sinks:
         sink(report)

@@ -126,9 +126,10 @@ def report_verdicts(verdicts: list[Verdict], properties: list[tuple[str, object]
     from landscape_cli.reports import reasons_and_notes
 
     for verdict in verdicts:
-        if verdict.comparison is not None:
-            properties.append((verdict.metric, verdict.comparison.candidate))
-            properties.append((f"{verdict.metric}.baseline", verdict.comparison.baseline))
+        if verdict.candidate is not None:
+            properties.append((verdict.metric, verdict.candidate))
+        if verdict.baseline is not None:
+            properties.append((f"{verdict.metric}.baseline", verdict.baseline))
         if verdict.status == "warning":
             warnings.warn(LandscapeWarning(" ".join(reasons_and_notes([verdict]))), stacklevel=3)
     if exit_code(verdicts):

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from landscape.errors import EXIT_FAILURE, clean, listing
 from landscape.gates.policy import ComparisonKind
-from landscape.gates.verdict import Status, Verdict, describe_change, exit_code
+from landscape.gates.verdict import Status, Verdict, exit_code
 from landscape_cli.columns import Column
 
 T = TypeVar("T")
@@ -181,14 +181,9 @@ REPORT_FORMATS: Mapping[str, Callable[[Report], str]] = {
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
-    comparison = verdict.comparison
-    numbers = (
-        ("", "", "")
-        if comparison is None
-        else (f"{comparison.baseline:.6g}", f"{comparison.candidate:.6g}", describe_change(comparison))
-    )
+    values = ("" if value is None else f"{value:.6g}" for value in (verdict.baseline, verdict.candidate))
     allowed = str(verdict.rule.tolerance) if verdict.rule else ""
-    return verdict.checkpoint, verdict.metric, *numbers, allowed, verdict.status
+    return verdict.checkpoint, verdict.metric, *values, verdict.change, allowed, verdict.status
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -244,15 +239,14 @@ def _about(verdicts: Sequence[Verdict]) -> str:
 
 def _document(verdict: Verdict) -> dict[str, Any]:
     comparison, rule = verdict.comparison, verdict.rule
-    numbers: dict[str, Any] = {}
+    baseline, candidate = verdict.baseline, verdict.candidate
+    numbers: dict[str, float | None] = {
+        "baseline": baseline,
+        "candidate": candidate,
+        "change": (candidate - baseline) / abs(baseline) if baseline and candidate is not None else None,
+    }
     if comparison is not None:
-        relative = (
-            (comparison.candidate - comparison.baseline) / abs(comparison.baseline) if comparison.baseline else math.nan
-        )
-        numbers = {
-            "baseline": comparison.baseline,
-            "candidate": comparison.candidate,
-            "change": relative,
+        numbers |= {
             "gap": comparison.gap,
             "gap_allowed": comparison.allowed,
             "gap_standard_error": comparison.error,

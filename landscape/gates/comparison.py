@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from landscape.gates.policy import RuleDirection
 
+BASELINE_ROUNDING = 1e-7  # relative: a baseline has eight digits
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -41,11 +43,25 @@ class Comparison:
     @property
     def hidden_change(self) -> str:
         """The change that noise alone may cause, in words."""
-        return self.describe_amount(math.expm1(self.noise) * abs(self.baseline) if self.of_logarithms else self.noise)
+        noise = math.expm1(self.noise) * abs(self.baseline) if self.of_logarithms else self.noise
+        return describe_amount(noise, self.baseline)
 
-    def describe_amount(self, amount: float, sign: str = "") -> str:
-        """An amount as a share of the baseline's size: `3.1 %`; the amount itself beside a baseline of 0."""
-        return f"{100 * amount / abs(self.baseline):{sign}.3g} %" if self.baseline else f"{amount:{sign}.3g}"
+
+def describe_amount(amount: float, baseline: float, sign: str = "") -> str:
+    """An amount as a share of the baseline's size: `3.1 %`; the amount itself beside a baseline of 0."""
+    return f"{100 * amount / abs(baseline):{sign}.3g} %" if baseline else f"{amount:{sign}.3g}"
+
+
+def describe_change(baseline: float, candidate: float) -> str:
+    """The change in words: `+3.1 %`, or the amount beside a baseline of 0; `0 %` within the baseline's rounding.
+
+    "" if one of the two is not finite.
+    """
+    if not (math.isfinite(baseline) and math.isfinite(candidate)):
+        return ""
+    if abs(candidate - baseline) < BASELINE_ROUNDING * abs(baseline):
+        return "0 %"
+    return describe_amount(candidate - baseline, baseline, sign="+")
 
 
 def worsening(direction: RuleDirection, gap: float) -> float:

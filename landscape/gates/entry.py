@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from landscape.analyses import ANALYSES, Result
+from landscape.analyses.base import Trouble
 from landscape.fields import Option, described_fields
 from landscape.gates.metric import RESULT_TYPES, Metric, Reading, read_metric
+from landscape.gates.reference import BASELINE
 
 # parts of a fingerprint that may differ: the weights are judged, the seed is a random choice of the method, and the
 # radii of a curve add numbers without changing others
@@ -45,11 +47,11 @@ class Run:
     device: str
     environment: Mapping[str, str]
 
-    def mismatches(self, other: Run, *, trained: bool = False) -> list[str]:
+    def mismatches(self, other: Run, there: str = BASELINE.name, *, trained: bool = False) -> list[str]:
         """The differences that make this run and an earlier one incomparable, each with both values.
 
-        `trained` says that this run is of a new training run. An option that the earlier run does not know, since it
-        came with a later version, had its default then.
+        `there` names where the other run is from. `trained` says that this run is of a new training run. An option that
+        the earlier run does not know, since it came with a later version, had its default then.
         """
         defaults = _defaults(self.analysis)
         mine, theirs = (
@@ -58,17 +60,15 @@ class Run:
         free = {*FREE_PARTS, PARAMETER_NAMES, *([PRECONDITIONER] if trained else [])}
         names = sorted((mine.keys() | theirs.keys()) - free)
         apart = [name for name in names if mine.get(name) != theirs.get(name)]
-        return [
-            f"{name}: {_abbreviate(mine.get(name))}, in the baseline {_abbreviate(theirs.get(name))}" for name in apart
-        ]
+        return [f"{name}: {_abbreviate(mine.get(name))}, in {there} {_abbreviate(theirs.get(name))}" for name in apart]
 
-    def remarks(self, other: Run) -> list[str]:
+    def remarks(self, other: Run, there: str = BASELINE.name) -> list[str]:
         """The differences that may matter but do not make the two runs incomparable."""
         compared = [(name, self.environment.get(name), other.environment.get(name)) for name in REMARKED_VERSIONS]
         compared.append(("device", self.device.partition(":")[0], other.device.partition(":")[0]))
-        remarks = [f"{name} {mine} here, {theirs} in the baseline" for name, mine, theirs in compared if mine != theirs]
+        remarks = [f"{name} {mine} here, {theirs} in {there}" for name, mine, theirs in compared if mine != theirs]
         if self.fingerprint.get(PARAMETER_NAMES) != other.fingerprint.get(PARAMETER_NAMES):
-            remarks.append("the parameters have other names or another order than in the baseline")
+            remarks.append(f"the parameters have other names or another order than in {there}")
         return remarks
 
     @property
@@ -95,7 +95,7 @@ def entry_of_results(
     name: str,
     measured: Mapping[str, tuple[Result, Mapping[str, Any]]],
     metrics: Iterable[Metric],
-    troubles: Mapping[str, str] = MappingProxyType({}),
+    troubles: Mapping[str, Trouble] = MappingProxyType({}),
 ) -> Entry:
     """The entry of a checkpoint, from results with their attributes, by analysis.
 
@@ -112,7 +112,9 @@ def entry_of_results(
         str(metric): read_metric(measured[metric.analysis][0], metric) for metric in chosen if metric.analysis in runs
     }
     failed = {str(metric): troubles[metric.analysis] for metric in chosen if metric.analysis in troubles}
-    missing = {metric: Reading(math.nan, not_gateable=why) for metric, why in failed.items()}
+    missing = {
+        metric: Reading(math.nan, not_gateable=trouble.why, fix=trouble.fix) for metric, trouble in failed.items()
+    }
     sha256 = next((str(attributes["checkpoint_sha256"]) for _, attributes in measured.values()), "")
     return Entry(name, sha256, runs, {**readings, **missing}, path=name)
 

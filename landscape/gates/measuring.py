@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses import Analysis, Result
+from landscape.analyses.base import Trouble
 from landscape.errors import NumericalError, OutputError
 from landscape.gates.entry import Entry, entry_of_results
 from landscape.gates.metric import RESULT_TYPES
@@ -48,17 +49,21 @@ def measure_entry(name: str, load: Callable[[], Objective], policy: Policy, work
     try:
         objective = load()
     except NumericalError as error:
-        return entry_of_results(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
+        return entry_of_results(name, {}, policy.metrics, dict.fromkeys(policy.analyses, _trouble(error)))
     if work.output is not None and work.output.name.endswith(CHECK_KIND + paths.RESULTS):
         _discard_other_weights(work.output, objective.weights_sha256)
     found: dict[str, tuple[Result, Mapping[str, Any]]] = {}
-    troubles: dict[str, str] = {}
+    troubles: dict[str, Trouble] = {}
     for analysis in work.analyses:
         try:
             found[analysis.name] = _run_analysis(analysis, objective, work, name)
         except NumericalError as error:
-            troubles[analysis.name] = error.what
+            troubles[analysis.name] = _trouble(error)
     return entry_of_results(name, found, policy.metrics, troubles)
+
+
+def _trouble(error: NumericalError) -> Trouble:
+    return Trouble(error.what, error.fix, "not finite")
 
 
 def _discard_other_weights(output: Path, weights: str) -> None:

@@ -75,7 +75,8 @@ class Reading:
 
     `floor` is the smallest difference that is no rounding, `asked` the error that the measurement was asked for. An
     error by the choice of the samples is left out, since only measurements of the same samples are compared.
-    `not_gateable` is the reason why a gate must not use the value, `not_unique` why it may only warn; "" if neither.
+    `not_gateable` is the reason why a gate must not use the value, and `fix` the remedy, if one is known; `not_unique`
+    is the reason why a gate may only warn. They are "" if there is none.
     """
 
     value: float
@@ -85,6 +86,7 @@ class Reading:
     asked: float = 0.0
     not_gateable: str = ""
     not_unique: str = ""
+    fix: str = ""
 
 
 def current_name(metric: str) -> str:
@@ -118,7 +120,8 @@ def read_metric(result: Result, metric: Metric) -> Reading:
     values = getattr(result, metric.field)
     if isinstance(index, str) or values is None:
         missing = index if isinstance(index, str) else f"the result holds no {metric.field}"
-        return Reading(math.nan, not_gateable=missing)
+        fix = f"ask for it in [check.{metric.analysis}] (k, per_layer ...), or leave the metric out"
+        return Reading(math.nan, not_gateable=missing, fix=fix)
     value = _element(values, index)
     gauge = gauge_of(type(result), metric.field)
     draws = getattr(result, gauge.draws) if gauge.draws else None
@@ -137,7 +140,16 @@ def read_metric(result: Result, metric: Metric) -> Reading:
         abs(value) * float(getattr(result, gauge.rtol) or 0.0) / NORMAL_HALF_WIDTH if gauge.rtol else 0.0,
         reason,
         result.not_unique(metric.field, index),
+        _remedy(result, metric) if reason else "",
     )
+
+
+def _remedy(result: Result, metric: Metric) -> str:
+    """What makes a number of the result usable; options of its analysis are the gate's own."""
+    trouble = result.trouble()
+    fix = trouble.fix if trouble else ""
+    place = f"options of {metric.analysis} stand in [check.{metric.analysis}]"
+    return f"{fix} ({place})" if "--" in fix else fix or f"{place}; or leave the metric out"
 
 
 def metrics_of(result: Result) -> Iterator[Metric]:

@@ -5,35 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from landscape.gates.entry import Entry, Run
+from landscape.gates.losses import COMPARABLE_LOSS_GAP, LossGap, loss_gap, mean_loss_gap
 from landscape.gates.metric import Metric
-from landscape.gates.retrained import MIN_CHECKPOINTS, significant_difference
+from landscape.gates.reference import BASELINE, Reference
+from landscape.gates.retrained import MIN_CHECKPOINTS
 
-COMPARABLE_LOSS_GAP = 0.1  # relative: curvatures of cross-entropy fall with the loss, even if nothing else has changed
-LOSS_ALPHA = 0.05  # two-sided: chance that the losses of one training recipe differ more than this test allows
-UPDATE_FIX = "--update writes it to the baseline"
-READING_FIX = "correct that, ask for it in [check.ANALYSIS] (k, per_layer, max_products ...), or leave the metric out"
+READING_FIX = "correct that, or leave the metric out"
 
 
 class NotComparable(NamedTuple):
-    """Why a comparison cannot be made, and what to do about it."""
+    """Why a comparison cannot be made, what to do about it, and the losses if these are the reason."""
 
     why: str
     fix: str
+    losses: LossGap | None = None
 
 
-def missing_reading(metric: Metric, group: str, entry: Entry | None) -> NotComparable | None:
+def missing_reading(
+    metric: Metric, group: str, entry: Entry | None, reference: Reference = BASELINE
+) -> NotComparable | None:
     """Why an entry of the `group`, baseline or candidate, has no number to compare; None if it has one."""
     reading = entry.readings.get(str(metric)) if entry else None
     if reading is None and group == "baseline":
-        return NotComparable("the baseline has nothing of this" + (" metric" if entry else " checkpoint"), UPDATE_FIX)
+        lacking = "metric" if entry else "checkpoint"
+        return NotComparable(f"{reference.name} has nothing of this {lacking}", reference.accept)
     if reading is None:
         return NotComparable(f"{metric.analysis} was not measured", f"measure it: landscape {metric.analysis}")
     if reading.not_gateable:
         assert entry is not None
-        return NotComparable(f"{group} {entry.name}: {reading.not_gateable}", READING_FIX)
+        return NotComparable(f"{group} {entry.name}: {reading.not_gateable}", reading.fix or READING_FIX)
     return None
 
 
@@ -64,41 +65,34 @@ def baseline_among_candidates(
     return NotComparable(f"{same[0]} is one of the baseline's own checkpoints", "candidates of a new training run")
 
 
-def different_measurements(mine: Run, theirs: Run, *, trained: bool = False) -> NotComparable | None:
+def different_measurements(
+    mine: Run, theirs: Run, reference: Reference = BASELINE, *, trained: bool = False
+) -> NotComparable | None:
     """The differences between two measurements that make their numbers incomparable; None if there are none."""
-    if mismatches := mine.mismatches(theirs, trained=trained):
+    if mismatches := mine.mismatches(theirs, reference.name, trained=trained):
         return NotComparable(
             f"not the same measurement: {'; '.join(mismatches)}",
-            f"measure as the baseline was measured, or, if the change is meant, {UPDATE_FIX}",
+            f"measure as {reference.name} was measured, or, if the change is meant, {reference.accept}",
         )
     return None
 
 
 def different_losses(mine: Run, theirs: Run) -> NotComparable | None:
     """Two losses that are too far apart for a comparison; None if they are near or do not matter."""
-    if not mine.follows_loss or _losses_agree(mine.loss, theirs.loss):
-        return None
-    return _loss_gap(theirs.loss, mine.loss)
+    return _because_of_losses(loss_gap(mine, theirs))
 
 
 def different_mean_losses(mine: Sequence[Run], theirs: Sequence[Run]) -> NotComparable | None:
     """Two mean losses that are too far apart, and further than the baseline's seeds explain; None otherwise."""
-    here, there = (np.array([run.loss for run in runs]) for runs in (mine, theirs))
-    means = float(here.mean()), float(there.mean())
-    if not theirs[0].follows_loss or _losses_agree(*means):
+    return _because_of_losses(mean_loss_gap(mine, theirs))
+
+
+def _because_of_losses(gap: LossGap | None) -> NotComparable | None:
+    """The reason without the losses themselves, of which a verdict of its own tells."""
+    if gap is None:
         return None
-    explained = abs(means[0] - means[1]) <= significant_difference(there, len(here), LOSS_ALPHA / 2)
-    return None if explained else _loss_gap(means[1], means[0])
-
-
-def _losses_agree(mine: float, theirs: float) -> bool:
-    """Whether two losses are near enough for a comparison; NaN is near no loss."""
-    return abs(mine - theirs) <= COMPARABLE_LOSS_GAP * max(abs(mine), abs(theirs))
-
-
-def _loss_gap(theirs: float, mine: float) -> NotComparable:
     return NotComparable(
-        f"the loss is {mine:.4g}, in the baseline {theirs:.4g}: cross-entropy flattens as a net becomes confident, so "
-        f"that beyond {COMPARABLE_LOSS_GAP:.0%} a comparison says nothing",
-        f"compare checkpoints of about the same loss, or, if the change is meant, {UPDATE_FIX}",
+        f"not compared, since the losses differ by more than {COMPARABLE_LOSS_GAP:.0%}: {gap.reason}",
+        "compare checkpoints of about the same loss",
+        gap,
     )

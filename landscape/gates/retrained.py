@@ -33,7 +33,7 @@ def compare_retrained(baseline: Sequence[float], candidate: Sequence[float], rul
     geometric = bool((mine > 0).all() and (theirs > 0).all())
     if geometric:
         mine, theirs = np.log(mine), np.log(theirs)
-    center, value = (float(np.exp(values.mean()) if geometric else values.mean()) for values in (theirs, mine))
+    center, value = centers(baseline, candidate)
     rise = float(mine.mean() - theirs.mean())
     gap = worsening(rule.direction, rise)
     amount = rule.tolerance.of(center)
@@ -43,9 +43,21 @@ def compare_retrained(baseline: Sequence[float], candidate: Sequence[float], rul
     noise = float(-stdtrit(freedom, rule.alpha / sides)) * error if error else 0.0
     p_value = min(1.0, sides * float(stdtr(freedom, -gap / error))) if error else float(gap <= 0)
     hidden = allowed < gap <= noise and gap > significant_difference(theirs, len(mine), rule.alpha / sides)
-    words = "by the baseline's spread it is a regression, which the candidates' own spread hides" if hidden else ""
+    words = (
+        "by the spread of the earlier checkpoints it is a regression, which the candidates' own spread hides"
+        if hidden
+        else ""
+    )
     too_uncertain = words or _scatter_problem(theirs, mine)
     return Comparison(center, value, gap, allowed, error, noise, p_value, too_uncertain, geometric)
+
+
+def centers(baseline: Sequence[float], candidate: Sequence[float]) -> tuple[float, float]:
+    """The geometric mean of each group, or the plain mean of both if some value is 0 or below; NaN of no values."""
+    groups = [np.array(values, dtype=float) for values in (baseline, candidate)]
+    geometric = all(bool((values > 0).all()) for values in groups)
+    means = [(np.exp(np.log(v).mean()) if geometric else v.mean()) if len(v) else math.nan for v in groups]
+    return float(means[0]), float(means[1])
 
 
 def welch_error(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -95,4 +107,6 @@ def _scatter_problem(baseline: np.ndarray, candidate: np.ndarray) -> str:
     most = float(fdtri(len(candidate) - 1, len(baseline) - 1, 1 - SPREAD_ALPHA))
     if own <= most * usual:
         return ""
-    return f"the candidates' spread is {math.sqrt(own / usual) if usual else math.inf:.3g} times the baseline's"
+    return (
+        f"the candidates' spread is {math.sqrt(own / usual) if usual else math.inf:.3g} times that of the earlier ones"
+    )

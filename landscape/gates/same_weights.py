@@ -59,8 +59,8 @@ def _error_by_baseline(baseline: Reading, candidate: Reading) -> float:
 def _uncertainty_problem(baseline: Reading, candidate: Reading, room: float) -> str:
     """Why the candidate is too uncertain to pass; "" if its error fits into `room`, or is as the baseline predicts."""
     if candidate.error is None:
-        return "" if baseline.error is None else "the candidate's error is not known, and the baseline's is"
+        return "" if baseline.error is None else "the candidate's error is not known, and the earlier one's is"
     usual = _error_by_baseline(baseline, candidate)
     if SIGNIFICANT_ERRORS * candidate.error <= room or candidate.error <= EXCESS_ERROR * usual:
         return ""
-    return f"its own error is {candidate.error:.3g}, where the baseline's lets one expect {usual:.3g}"
+    return f"its own error is {candidate.error:.3g}, where {usual:.3g} was expected"

@@ -13,8 +13,8 @@ import numpy as np
 from landscape.errors import UsageError
 from landscape.fields import Gauge, gauge_of
 from landscape.gates.entry import Run, run_of_result
+from landscape.gates.losses import COMPARABLE_LOSS_GAP, loss_gap
 from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_of, read_metric
-from landscape.gates.not_comparable import different_losses
 from landscape.history import History
 from landscape.session import Results, read
 from landscape.side_by_side.labels import labels_of_files, labels_of_runs
@@ -24,7 +24,6 @@ from landscape.storage import paths
 
 FIRST = 3  # elements of an array that are compared unasked
 OF_EVERY_ANALYSIS = ("loss", "gradient_norm")  # fields that stand once, above all others
-IN_BASELINE = "in the baseline"  # how the reasons of gates call the first one
 
 
 def compare(
@@ -146,14 +145,16 @@ def _cell(metric: Metric, results: Results) -> Cell:
 
 def _not_the_same(metric: Metric, own: Mapping[str, Run], first: Mapping[str, Run], name: str, base: str) -> str:
     """In what two measurements differ, so that their numbers cannot be compared; "" if they are the same."""
-    apart = "; ".join(own[metric.analysis].mismatches(first[metric.analysis], trained=True))
-    told = f"{metric.analysis} of {name} is not the same measurement: {apart}".replace(IN_BASELINE, f"in {base}")
-    return told if apart else ""
+    apart = "; ".join(own[metric.analysis].mismatches(first[metric.analysis], base, trained=True))
+    return f"{metric.analysis} of {name} is not the same measurement: {apart}" if apart else ""
 
 
 def _other_loss(metric: Metric, own: Mapping[str, Run], first: Mapping[str, Run], name: str, base: str) -> str:
     """Why a difference may only be one of the loss; "" if the losses are near."""
-    found = different_losses(own[metric.analysis], first[metric.analysis])
-    if found is None:
+    gap = loss_gap(own[metric.analysis], first[metric.analysis])
+    if gap is None:
         return ""
-    return found.why.replace("the loss is", f"the loss of {name} is").replace(IN_BASELINE, f"of {base}")
+    return (
+        f"the loss of {name} is {gap.candidate:.4g}, of {base} {gap.baseline:.4g}: {gap.reason}, so that beyond "
+        f"{COMPARABLE_LOSS_GAP:.0%} a comparison says nothing"
+    )

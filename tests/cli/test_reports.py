@@ -44,6 +44,29 @@ REAL = Report(
     "b.json",
     judge(parse_policy(metrics={METRIC: "1%"}), [entry(3.0)], [entry(3.1), entry(3.0, of=run(data="x"))]),
 )
+UNCOMPARED = Report(
+    "same-weights", "b.json", judge(parse_policy(metrics={METRIC: "1%"}), [entry(3.0)], [entry(3.6, of=run(data="x"))])
+)
+
+
+def test_the_numbers_of_an_inconclusive_row_are_shown_in_every_format() -> None:
+    assert report_rows(UNCOMPARED)[0][2:] == ("3", "3.6", "+20 %", "1%", "inconclusive")
+    assert "3 | 3.6 | +20 % | 1% | inconclusive" in as_junit(UNCOMPARED)
+    assert "| 3 | 3.6 | +20 % | 1% |" in as_markdown(UNCOMPARED)
+
+
+def test_a_loss_that_differs_is_told_once_for_a_checkpoint() -> None:
+    rules = parse_policy(metrics={METRIC: "1%", "eig.loss": "1%"})
+    known, worse = (
+        replace(entry(of=run(loss)), readings=dict.fromkeys([METRIC, "eig.loss"], entry().readings[METRIC]))
+        for loss in (0.1, 0.5)
+    )
+    report = Report("same-weights", "b.json", judge(rules, [known], [worse]))
+    for form in (as_text, as_markdown, as_html):
+        assert form(report).count("the loss is 0.5, in the baseline 0.1") == 1
+        assert form(report).count("flattens as a net becomes confident") == 1
+    cases = ElementTree.fromstring(as_junit(report)).iter("testcase")
+    assert sum("the loss is 0.5" in "".join(case.itertext()) for case in cases) == 1
 
 
 def test_real_verdicts_are_told_in_every_format() -> None:
@@ -107,9 +130,14 @@ class TestJson:
         unknown = Verdict(METRIC, "a.pt", "inconclusive", "it is nan")
         zero = replace(made("regression"), comparison=Comparison(0.0, 0.1, 0.1, 1e-6, 0.0, 0.0))
         document = json.loads(as_json(Report("same-weights", "b", [unknown, zero])))
-        assert "baseline" not in document["verdicts"][0]
+        assert document["verdicts"][0]["baseline"] is document["verdicts"][0]["candidate"] is None
+        assert "gap" not in document["verdicts"][0]
         assert document["verdicts"][1]["change"] is None
         assert document["verdicts"][1]["gap_allowed"] == 1e-6
+
+    def test_numbers_that_are_not_compared_are_told_too(self) -> None:
+        verdict = json.loads(as_json(UNCOMPARED))["verdicts"][0]
+        assert (verdict["baseline"], verdict["candidate"], verdict["change"]) == (3.0, 3.6, pytest.approx(0.2))
 
     def test_the_rule_stands_beside_the_numbers(self) -> None:
         verdict = json.loads(as_json(REAL))["verdicts"][0]

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 import pytest
-from gating import METRIC, entry, run, seeds, verdict, verdicts
+from gating import METRIC, entry, loss_verdict, run, seeds, verdict, verdicts, with_reading
 
 from landscape.gates.entry import Entry
 from landscape.gates.policy import parse_policy
+from landscape.gates.reference import reference_of_files
 from landscape.gates.verdict import baseline_entry, exit_code, judge
 
 
@@ -29,14 +30,16 @@ CASES = {
     "pass": Case(entry(3.0), entry(3.01), "pass", 0),
     "regression": Case(entry(3.0), entry(3.1), "regression", 1, "is worse by +3.33 %, 1% is allowed", "--update"),
     "improvement": Case(entry(3.0), entry(2.9), "improvement", 0, "is better by -3.33 %", "--update"),
-    "nan": Case(entry(3.0), entry(math.nan, not_gateable="it is nan"), "inconclusive", 3, "it is nan", "mend"),
+    "nan": Case(
+        entry(3.0), entry(math.nan, not_gateable="it is nan"), "inconclusive", 3, "it is nan", "leave the metric out"
+    ),
     "not-converged": Case(
         entry(3.0),
         entry(3.0, not_gateable="0 of 1 eigenvalues converged"),
         "inconclusive",
         3,
         "0 of 1 eigenvalues",
-        "mend",
+        "leave the metric out",
     ),
     "other-data": Case(
         entry(), entry(of=run(data="e" * 64)), "inconclusive", 3, "data: eeeeeeeeeeee..., in the", "--update"
@@ -62,7 +65,7 @@ CASES = {
     "zero-baseline": Case(entry(0.0, error=None), entry(0.1, error=None), "regression", 1, "worse by +0.1, 1% is"),
     "zero-baseline-same": Case(entry(0.0, error=None), entry(1e-9, error=None), "pass", 0),
     "other-training-loss": Case(
-        entry(of=run(0.1)), entry(3.5, of=run(0.112)), "inconclusive", 3, "the loss is 0.112, in the baseline 0.1"
+        entry(of=run(0.1)), entry(3.5, of=run(0.112)), "inconclusive", 3, "the losses differ by more than 10%"
     ),
     "nearly-the-same-loss": Case(entry(of=run(0.1)), entry(3.5, of=run(0.11)), "regression", 1, "worse"),
     "huge-variance": Case(entry(3.0), entry(2.9, error=5.0), "inconclusive", 3, "its own error is 5, where"),
@@ -136,6 +139,124 @@ def test_a_comparison_says_what_noise_hides() -> None:
     assert not verdict(entry(3.0), entry(3.0)).notes
 
 
+class TestLoss:
+    """Where losses are too far apart, one verdict says so, and the metrics keep their numbers."""
+
+    def test_the_same_weights_with_a_higher_loss_are_another_function_which_is_a_regression(self) -> None:
+        loss, metric = verdicts(entry(of=run(0.003, loss="mse")), entry(3.5, of=run(0.2, loss="mse")))
+        assert (loss.metric, loss.status, loss.baseline, loss.candidate) == ("loss", "regression", 0.003, 0.2)
+        assert loss.why == "this is not the same function: the loss is 0.2, in the baseline 0.003"
+        assert "--kind retrained" in loss.fix
+        assert "--update" not in loss.fix + metric.fix
+        assert (metric.status, metric.baseline, metric.candidate, metric.change) == ("inconclusive", 3, 3.5, "+16.7 %")
+        assert exit_code([loss, metric]) == 1
+
+    def test_a_lower_loss_is_another_function_and_no_regression(self) -> None:
+        found = loss_verdict(entry(of=run(0.2)), entry(of=run(0.1)))
+        assert (found.status, found.change) == ("inconclusive", "-50 %")
+        assert "not the same function" in found.why
+
+    @pytest.mark.parametrize(
+        ("dtype", "losses", "status"),
+        [
+            ("float32", (1e-8, 1e-6), "inconclusive"),
+            ("float32", (1e-8, 1e-5), "regression"),
+            ("float64", (1e-8, 1e-6), "regression"),
+            ("bfloat16", (0.01, 0.1), "inconclusive"),
+            ("bfloat16", (0.01, 0.2), "regression"),
+            ("float32", (0.1, math.nan), "inconclusive"),
+        ],
+        ids=["rounding", "more", "float64", "bfloat16", "more-than-bfloat16", "nan"],
+    )
+    def test_only_a_rise_beyond_rounding_is_an_answer(
+        self, dtype: str, losses: tuple[float, float], status: str
+    ) -> None:
+        found = loss_verdict(*(entry(of=run(loss, dtype=dtype)) for loss in losses))
+        assert found.status == status
+        assert ("not the same function" in found.why) == (status == "regression")
+
+    def test_it_is_said_once_for_each_checkpoint_above_its_metrics(self) -> None:
+        rules = parse_policy(metrics={METRIC: "1%", "eig.loss": "1%"})
+        known = [replace(entry(name=name), readings=dict.fromkeys([METRIC, "eig.loss"], entry().readings[METRIC]))
+                 for name in ("a.pt", "b.pt")]  # fmt: skip
+        worse = [replace(one, runs={"eig": run(0.5)}) for one in known]
+        found = [(one.checkpoint, one.metric) for one in judge(rules, known, worse)]
+        assert found == [(name, metric) for name in ("a.pt", "b.pt") for metric in ("loss", METRIC, "eig.loss")]
+
+    def test_it_is_as_severe_as_the_metrics_that_it_concerns(self) -> None:
+        pair = entry(of=run(0.003)), entry(of=run(0.2))
+        assert loss_verdict(*pair, rule={"level": "warn", "max_increase": "1%"}).status == "warning"
+        both = {METRIC: {"level": "warn"}, "eig.loss": "error"}
+        readings = dict.fromkeys([METRIC, "eig.loss"], entry().readings[METRIC])
+        found = judge(parse_policy(metrics=both), *([replace(one, readings=readings)] for one in pair))
+        assert found[0].status == "regression"
+
+    def test_retrained_groups_at_other_losses_are_inconclusive_with_both_means(self) -> None:
+        found = loss_verdict(seeds(USUAL, 0.1), seeds([6.0, 6.4, 5.9], 0.2), "retrained")
+        assert (found.status, found.baseline, found.candidate) == (
+            "inconclusive",
+            pytest.approx(0.1),
+            pytest.approx(0.2),
+        )
+        assert found.why == "the loss is 0.2, in the baseline 0.1"
+        assert "retrained" not in found.fix
+        metric = verdict(seeds(USUAL, 0.1), seeds([6.0, 6.4, 5.9], 0.2), "retrained")
+        assert (metric.baseline, metric.candidate) == (pytest.approx(2.9967, 1e-4), pytest.approx(6.0962, 1e-4))
+
+
+class TestMeasuredNumbers:
+    """What was measured is told, compared or not."""
+
+    @pytest.mark.parametrize(
+        ("baseline", "candidate", "values"),
+        [
+            (entry(3.0), entry(3.5, of=run(data="e")), (3.0, 3.5)),
+            ([entry(3.0, "b.pt"), entry(3.0, "c.pt")], entry(3.5), (None, 3.5)),
+            (entry(3.0), replace(entry(), readings={}), (3.0, None)),
+            (entry(3.0), entry(3.5, not_gateable="0 of 1 eigenvalues converged"), (3.0, 3.5)),
+        ],
+        ids=["other-data", "not-in-the-baseline", "not-measured", "not-converged"],
+    )
+    def test_of_one_checkpoint(
+        self, baseline: Entry, candidate: Entry, values: tuple[float | None, float | None]
+    ) -> None:
+        found = verdict(baseline, candidate)
+        assert (found.status, (found.baseline, found.candidate)) == ("inconclusive", values)
+        assert found.change == ("+16.7 %" if None not in values else "")
+
+    def test_of_groups(self) -> None:
+        few = verdict(seeds(USUAL), seeds([6.0, 6.0]), "retrained")
+        assert (few.baseline, few.candidate) == (pytest.approx(2.9967, 1e-4), pytest.approx(6.0))
+        one_without = [*seeds([6.0, 6.1]), replace(seeds([6.0, 6.1, 6.2])[2], readings={})]
+        lacking = verdict(seeds(USUAL), one_without, "retrained")
+        assert (lacking.baseline, lacking.candidate) == (pytest.approx(2.9967, 1e-4), None)
+        unknown = verdict(seeds(USUAL), [*seeds([6.0, 6.1]), entry(math.nan, not_gateable="it is nan")], "retrained")
+        assert unknown.candidate is not None
+        assert math.isnan(unknown.candidate)
+        assert unknown.change == ""
+
+
+def test_sentences_name_what_the_candidate_is_compared_with() -> None:
+    """`--against good.pt`: there is no baseline, and nothing writes one."""
+    good = reference_of_files(["good.pt"])
+    others = {
+        "other-data": entry(of=run(data="e")),
+        "other-loss": entry(of=run(0.5)),
+        "other-torch": entry(of=replace(run(), environment={"torch": "9"})),
+        "worse": entry(3.5),
+        "better": entry(2.5),
+        "other-name": entry(name="c.pt"),
+        "lacking": with_reading(entry(), error=None),
+    }
+    for name, candidate in others.items():
+        rules = parse_policy(metrics={METRIC: "1%"})
+        found = judge(rules, [entry(name="good.pt")], [candidate], one_for_all=True, reference=good)
+        told = " ".join(" ".join((one.why, one.fix, *one.notes)) for one in found)
+        assert "baseline" not in told, name
+        assert "--update" not in told, name
+        assert ("good.pt" in told) == name.startswith(("other-data", "other-loss", "other-torch")), name
+
+
 class TestPartner:
     def test_the_only_one_of_each_is_compared_whatever_its_name(self) -> None:
         earlier = entry(name="model.pt")
@@ -173,7 +294,7 @@ class TestRetrained:
             ([6.0, 6.4, 5.9], "regression", "is worse by +103 %, 25% is allowed, p = "),
             ([1.5, 1.6, 1.4], "improvement", "better by -50"),
             ([0.1, 3.0, 20.0], "inconclusive", "spread is"),
-            ([6.0, 6.4], "inconclusive", "2 candidate checkpoints: a change cannot be told"),
+            ([6.0, 6.4], "inconclusive", "2 candidate checkpoints: a change cannot be distinguished"),
             ([6.0], "inconclusive", "1 candidate checkpoint: "),
         ],
         ids=["pass", "regression", "improvement", "scattered", "two", "one"],
