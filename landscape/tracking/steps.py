@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from landscape import checkpoints
@@ -16,7 +16,7 @@ WORDS = (r"global_?step", r"steps?", r"iter(?:ation)?s?", r"epochs?", r"ep")  # 
 VERSION = re.compile(r"-v\d+$")  # what Lightning adds to a name that is taken
 
 
-def step_in_name(path: Path) -> int | None:
+def step_in_name(path: PurePath) -> int | None:
     """The number in a checkpoint's name: behind `step`, else `iteration`, else `epoch`, else the last one.
 
     >>> step_in_name(Path("epoch=3-step=1200-v1.ckpt")), step_in_name(Path("checkpoint-500"))
