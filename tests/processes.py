@@ -21,7 +21,7 @@ def wait_after(report):
     return step
 
 plain_reporter, progress.PLAIN_EVERY = progress.plain_reporter, 0
-progress.plain_reporter = lambda title: wait_after(plain_reporter(title))
+progress.plain_reporter = lambda *arguments: wait_after(plain_reporter(*arguments))
 main()
 """
 PROGRESS = re.compile(r": \d+/\d+, ")  # in the line of a step
