@@ -234,7 +234,7 @@ def _decide(verdict: Verdict, not_unique: str, reference: Reference) -> Verdict:
             verdict,
             status="improvement",
             why=f"it is better by {verdict.change}",
-            fix=reference.accept,
+            fix=reference.accept if reference == BASELINE else "",
             notes=notes,
         )
     return replace(verdict, status="pass", notes=notes)

@@ -177,3 +177,14 @@ def test_what_a_gauge_names_is_there() -> None:
         for name in number_fields(analysis.result):
             gauge = gauge_of(analysis.result, name)
             assert {gauge.error, gauge.draws, gauge.floor} - {""} <= held
+
+
+def test_a_number_that_cannot_be_used_has_the_remedy_of_its_reason() -> None:
+    unconverged = read_metric(eig(converged=np.array([True, False])), Metric.parse("eig.eigenvalues[0]"))
+    assert "--max-products" in unconverged.fix
+    assert "options of eig stand in [check.eig]" in unconverged.fix
+    missing = read_metric(eig(), Metric.parse("eig.eigenvalues[7]"))
+    assert missing.fix == "ask for it in [check.eig] (k, per_layer ...), or leave the metric out"
+    unconfirmed = read_metric(eig(confirmed=False), Metric.parse("eig.eigenvalues[0]"))
+    assert unconfirmed.fix == "options of eig stand in [check.eig]; or leave the metric out"
+    assert read_metric(eig(), Metric.parse("eig.eigenvalues[0]")).fix == ""
