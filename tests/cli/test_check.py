@@ -98,7 +98,22 @@ def test_several_are_compared_with_one() -> None:
 def test_nan_in_the_weights_is_inconclusive(known: str, capsys: Captured) -> None:
     save_checkpoint("mlp.pt", float("nan"))
     assert status(["check", "mlp.pt", *FAST]) == 3
-    assert "NaN or infinity in weights" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "NaN or infinity in weights" in out
+    assert "fix:  measure an earlier checkpoint" in out
+
+
+def test_against_a_checkpoint_nothing_is_called_a_baseline(capsys: Captured) -> None:
+    save_checkpoint("good.pt"), save_checkpoint("mlp.pt")
+    assert status(["check", "mlp.pt", "--against", "good.pt", *FAST, "--tol", "0%"]) == 0
+    save_checkpoint("mlp.pt", 4.0)
+    capsys.readouterr()
+    assert status(["check", "mlp.pt", "--against", "good.pt", *FAST]) == 1
+    out = capsys.readouterr().out
+    assert "this is not the same function: the loss is" in out
+    assert "in good.pt" in out
+    assert "in the baseline" not in out
+    assert "--update" not in out
 
 
 def test_not_converged_is_inconclusive(known: str, capsys: Captured) -> None:

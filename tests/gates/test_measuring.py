@@ -132,6 +132,7 @@ def test_weights_of_nan_are_unknown_and_not_an_error() -> None:
     entry = measured(lambda: moved(lambda theta: theta * float("nan")))
     assert set(entry.readings) == set(DEFAULT_METRICS["same-weights"])
     assert all("NaN or infinity in weights" in reading.not_gateable for reading in entry.readings.values())
+    assert all("measure an earlier checkpoint" in reading.fix for reading in entry.readings.values())
 
 
 @pytest.mark.parametrize("raises", [True, False], ids=["raised", "told"])

@@ -181,7 +181,7 @@ def test_what_a_gauge_names_is_there() -> None:
 
 def test_a_number_that_cannot_be_used_has_the_remedy_of_its_reason() -> None:
     unconverged = read_metric(eig(converged=np.array([True, False])), Metric.parse("eig.eigenvalues[0]"))
-    assert "--max-products" in unconverged.fix
+    assert "--dtype float64" in unconverged.fix
     assert "options of eig stand in [check.eig]" in unconverged.fix
     missing = read_metric(eig(), Metric.parse("eig.eigenvalues[7]"))
     assert missing.fix == "ask for it in [check.eig] (k, per_layer ...), or leave the metric out"
