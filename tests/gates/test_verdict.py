@@ -254,6 +254,7 @@ def test_sentences_name_what_the_candidate_is_compared_with() -> None:
         told = " ".join(" ".join((one.why, one.fix, *one.notes)) for one in found)
         assert "baseline" not in told, name
         assert "--update" not in told, name
+        assert ("--against" in told) == name.startswith(("other-data", "worse")), name
         assert ("good.pt" in told) == name.startswith(("other-data", "other-loss", "other-torch")), name
 
 
