@@ -50,8 +50,8 @@ def _unlike_losses(results: list[Result]) -> str:
     if len(losses) < 2 or max(losses) - min(losses) <= REMARKED_LOSS_GAP * abs(max(losses, key=abs)):
         return ""
     return (
-        f"losses from {min(losses):.4g} to {max(losses):.4g}: what is measured here follows the loss (cross-entropy "
-        "flattens as a net becomes confident), so that these are not comparable"
+        f"losses from {min(losses):.4g} to {max(losses):.4g}: what is measured here follows the loss, so that these "
+        "are not comparable"
     )
 
 
