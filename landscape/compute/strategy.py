@@ -104,6 +104,7 @@ class StrategyCache:
     chosen: dict[ProductKey, Strategy] = field(default_factory=dict)
     graphs: dict[ProductKey, str] = field(default_factory=dict)  # "graphs kept" or "graphs rebuilt"
     programs: dict[Any, Any] = field(default_factory=dict, repr=False)  # compiled products
+    room: int | None = None  # bytes for the columns of one call, as they were free before the first choice
     notes: tuple[str, ...] = ()  # why a strategy that was asked for is not used
     # the largest error of a product by differences with a unit vector, and the largest such product; None without any
     product_error: tuple[float, float] | None = None
@@ -154,14 +155,21 @@ class StrategyCache:
             self.notes = (*self.notes, note)
 
     def to_json(self) -> str:
-        """The chosen strategies, for `restore`."""
-        return json.dumps([[*key, *_entry(strategy)] for key, strategy in self.chosen.items()])
+        """The chosen strategies, and the room for those that are still to be chosen, for `restore`."""
+        chosen = [[*key, *_entry(strategy)] for key, strategy in self.chosen.items()]
+        return json.dumps({"room": self.room, "chosen": chosen})
 
     def restore(self, stored: str, settings: ProductSettings) -> None:
-        """Takes over the strategies that `to_json` stored, unless the settings name a strategy or forbid theirs."""
+        """Takes over what `to_json` stored, but no strategies where the settings name one or forbid theirs.
+
+        Earlier versions stored the strategies alone.
+        """
+        content = json.loads(stored)
+        held = content if isinstance(content, dict) else {"room": None, "chosen": content}
+        self.room = held["room"]
         if settings.hvp not in ("auto", "difference"):
             return
-        for operator, columns, samples, kind, together, *step in json.loads(stored):
+        for operator, columns, samples, kind, together, *step in held["chosen"]:
             strategy = Strategy(kind, together, *step)
             if settings.allows(strategy):
                 self.chosen[ProductKey(operator, columns, samples)] = strategy

@@ -141,4 +141,4 @@ def _copy_like(tensor: Tensor, like: Tensor) -> Tensor:
 def _strategies_for_other_weights(earlier: StrategyCache) -> StrategyCache:
     """The strategies of earlier products, but not the steps of differences and programs, which belong to weights."""
     chosen = {key: strategy for key, strategy in earlier.chosen.items() if strategy.kind != "difference"}
-    return StrategyCache(chosen=chosen, graphs=dict(earlier.graphs), notes=earlier.notes)
+    return StrategyCache(chosen=chosen, graphs=dict(earlier.graphs), room=earlier.room, notes=earlier.notes)

@@ -143,12 +143,14 @@ class SummedOperator(LinearOperator):
         return fastest_strategy(strategies, graph_of, block, self.objective.strategies.add_note)
 
     def _candidates(self, batch: Batch, columns: int) -> list[Strategy]:
-        device = self.objective.device
+        device, cache = self.objective.device, self.objective.strategies
+        if cache.room is None:  # a run that is resumed chooses by what was free when it began, for the same bits
+            cache.room = room("columns", device)
         facts = ProductFacts(
             columns=columns,
             activation_bytes=self.objective.activation_bytes * self.objective.largest_micro_batch,
             device=device.type,
-            room=room("columns", device),
+            room=cache.room,
             traceable=self.can_trace,
             compilable=self.can_trace and tree_form((batch.inputs, batch.targets)) is not None,
         )

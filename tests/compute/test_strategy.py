@@ -56,6 +56,15 @@ def test_stored_strategies_come_back_in_their_order() -> None:
     assert list(again.chosen.items()) == list(cache.chosen.items())
 
 
+def test_the_room_of_the_first_choice_comes_back_and_earlier_snapshots_have_none() -> None:
+    again, older = StrategyCache(), StrategyCache()
+    again.restore(StrategyCache(room=9_600).to_json(), ProductSettings("loop"))
+    assert again.room == 9_600
+    older.restore('[["hessian", 8, 8, "vmap", 4]]', ProductSettings())
+    assert older.room is None
+    assert list(older.chosen.values()) == [Strategy("vmap", 4)]
+
+
 def test_a_strategy_that_the_user_names_is_not_overridden_by_a_stored_one() -> None:
     again = StrategyCache()
     again.restore(StrategyCache({LARGE: Strategy("vmap", 4)}).to_json(), ProductSettings("loop"))
@@ -64,7 +73,7 @@ def test_a_strategy_that_the_user_names_is_not_overridden_by_a_stored_one() -> N
 
 def test_what_cannot_be_json_is_not_stored() -> None:
     cache = StrategyCache({LARGE: Strategy()}, programs={object(): object()}, notes=("a",))
-    assert json.loads(cache.to_json()) == [["hessian", 8, 1797, "loop", 1]]
+    assert json.loads(cache.to_json()) == {"room": None, "chosen": [["hessian", 8, 1797, "loop", 1]]}
 
 
 def test_notes_are_said_once_and_never_change() -> None:
