@@ -19,6 +19,7 @@ BLACK = "#000000"
 COLOR_MAP, SIGNED_MAP = "viridis", "cividis"  # lightness rises along both; the second is grey in the middle, at 0
 LIGHTEST = 0.88  # of the color map, for lines: lighter ones are hard to see on white
 MAX_BARS = 24  # more names cannot be read in one panel
+NAME_ROOM = 1.25  # distance of bars with names, relative to the size of the names
 MAX_NAMED = 6  # lines whose names a legend can hold; more have a color bar
 
 
@@ -108,7 +109,7 @@ def name_size(count: int) -> str:
 
 def bars_that_fit(axes: Axes, count: int) -> int:
     """How many of so many bars have names that can be read below each other in a panel."""
-    return min(count, MAX_BARS, max(4, int(panel_size(axes)[1] / (1.1 * font_size(name_size(count))))))
+    return min(count, MAX_BARS, max(4, int(panel_size(axes)[1] / (NAME_ROOM * font_size(name_size(count))))))
 
 
 def draw_layer_bars(

@@ -19,7 +19,7 @@ LINE = 1.3  # distance of lines, relative to the size of the text
 HANDLE = 3.5  # width of a line in a legend with the space around it, relative to the size of the text
 NAMES_SHARE = 0.3  # of a panel's width: names of bars are cut to it, since they narrow the panels above, too
 MAX_COLUMNS = 3  # of a legend
-PANEL_SHARE = (0.83, 0.6)  # of the width and height that a panel has with its labels and legend
+PANEL_SHARE = (0.83, 0.68)  # of the width and height that a panel has with its labels and legend
 OVERHANG = 1.1  # of a legend, relative to the width of its panel: it may stand above labels, too
 
 

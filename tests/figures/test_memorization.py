@@ -51,7 +51,7 @@ def test_without_populations_it_draws_too(classification: Data, tmp_path: Path) 
 
 def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data) -> None:
     result = landscape.run(Memorization(**FEW), fit_net(classification))
-    axes = Figure().subplots(1, 6, squeeze=False)[0]
+    axes = Figure(figsize=(30, 4)).subplots(1, 6, squeeze=False)[0]
     draw_panels(result, axes)
     heights = [bar.get_height() for bar in axes[0].patches]
     assert np.allclose(sorted(heights), sorted(result.delta_loss.ravel()))

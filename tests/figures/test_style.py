@@ -115,7 +115,7 @@ def test_the_middle_of_the_map_of_signed_values_is_grey() -> None:
 
 
 def test_fewer_bars_are_drawn_where_their_names_would_overprint() -> None:
-    tall, short = (Figure(figsize=(3.3, height), layout="constrained").subplots() for height in (4.0, 1.5))
+    tall, short = (Figure(figsize=(3.3, height), layout="constrained").subplots() for height in (4.6, 1.5))
     assert bars_that_fit(tall, 100) == MAX_BARS
     assert 4 <= bars_that_fit(short, 100) < 12
     assert bars_that_fit(short, 3) == 3

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from landscape.gates.comparison import Comparison, worsening
+from landscape.gates.comparison import Comparison, describe_amount, worsening
 
 
 def comparison(gap: float, *, allowed: float = 0.1, noise: float = 0.2, baseline: float = 4.0) -> Comparison:
@@ -35,14 +35,13 @@ def test_a_gap_counts_beyond_the_tolerance_and_beyond_noise(
 
 @pytest.mark.parametrize("baseline", [4.0, -4.0], ids=["positive", "negative"])
 def test_amounts_are_shares_of_the_baselines_size(baseline: float) -> None:
-    found = comparison(0.0, baseline=baseline)
-    assert found.describe_amount(0.5) == "12.5 %"
-    assert found.describe_amount(0.5, sign="+") == "+12.5 %"
-    assert found.describe_amount(-0.5, sign="+") == "-12.5 %"
+    assert describe_amount(0.5, baseline) == "12.5 %"
+    assert describe_amount(0.5, baseline, sign="+") == "+12.5 %"
+    assert describe_amount(-0.5, baseline, sign="+") == "-12.5 %"
 
 
 def test_beside_a_baseline_of_zero_amounts_stand_for_themselves() -> None:
-    assert comparison(0.0, baseline=0.0).describe_amount(0.125, sign="+") == "+0.125"
+    assert describe_amount(0.125, 0.0, sign="+") == "+0.125"
 
 
 def test_noise_of_logarithms_hides_a_ratio() -> None:
