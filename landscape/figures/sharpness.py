@@ -40,7 +40,7 @@ def _draw_ascents(result: SharpnessResult, axes: Axes) -> None:
     assert result.start is not None
     assert result.start_rises is not None
     assert result.s_max is not None
-    what = "rise of the loss in each ascent"
+    what = "rise in each ascent"
     draw_ascents(axes, result.start, result.start_rises, result.s_max, result.rho, what)
 
 
