@@ -29,12 +29,12 @@ def _in_a_folder_with_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_populations_bands_and_scores_are_printed(capsys: Captured) -> None:
     assert status(["memorization", "a.pt", *FEW]) == 0
     out, err = capsys.readouterr()
-    for word in ("delta loss", "edit_damage", "in factors", "50-100 %", "fraction"):
+    for word in ("change of the mean loss", "edit_damage", "in the data", "50-100 %", "AUROC"):
         assert word in out
     header = next(line for line in out.splitlines() if line.strip().startswith("band"))
     assert header.split() == ["band", "components", "clean", "held-out", "memorized", "never-seen", "truth"]
     scores = next(line for line in out.splitlines() if line.strip().startswith("score "))
-    assert scores.split() == ["score", "±", "standard", "error", "memorized", "other"]
+    assert scores.split() == ["score", "±", "standard", "error", "memorized", "others"]
     assert "the head is left out: 4" in err
     assert "wrote a.landscape.h5, a.factors.safetensors" in err
 
