@@ -37,7 +37,7 @@ def test_a_page_is_written_for_files_folders_and_checkpoints(measured: Path, cap
 def test_a_file_that_cannot_be_read_is_named_in_the_page_and_by_the_exit_code(measured: Path, capsys: Captured) -> None:
     Path("bad.landscape.h5").write_bytes(Path("mlp.landscape.h5").read_bytes()[:1000])
     assert status(["report", ".", "--static"]) == 2
-    assert "error: bad.landscape.h5: " in capsys.readouterr().err
+    assert "damaged one: bad.landscape.h5" in capsys.readouterr().err
     page = Path("report.html").read_text(encoding="utf-8")
     assert "Some files are missing here" in page
     assert "bad.landscape.h5" in page
