@@ -24,7 +24,7 @@ def test_a_plane_is_measured_drawn_and_said(capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert "weight" in out
     assert "filter" in out
-    assert "curvature alpha" in out
+    assert "curvature along alpha" in out
     assert "wrote a.landscape.h5, a.surface.png" in err
     assert "passes over the data" in err
     stored = read_results(Path("a.landscape.h5"))["surface"]
