@@ -88,7 +88,7 @@ def test_a_metric_from_a_file(capsys: Captured) -> None:
         (["plot", "a.landscape.h5", "line.h5", "-o", "x.png"], "some of the surfaces are lines"),
         (["plot", "line.h5", "--solid"], "no surface in two dimensions"),
         (["plot", "line.h5", "--solid", "--barcode"], "two pictures"),
-        (["plot", "a.landscape.h5", "a.landscape.h5", "--solid", "-o", "x.png"], "one surface at a time"),
+        (["plot", "a.landscape.h5", "a.landscape.h5", "--solid", "-o", "x.png"], "one result, not for several"),
         (["plot", "none.h5"], "there is no file"),
         (["export", "a.landscape.h5"], "no format is named"),
         (["export", "eig.h5", "--vts"], "holds no surface"),
