@@ -13,7 +13,7 @@ import torch
 
 MARKER = "ran"  # the file that appears if code runs
 STATE = {"weight": torch.ones(2, 3)}
-SECONDS = 5.0  # of the processor, however busy the machine is; all are refused in less than one
+SECONDS = 40.0  # of the processor; all are refused in a second or two, and a slow machine takes longer
 BEYOND = 64 << 20  # bytes that may be taken beyond twice the file's size
 
 

@@ -110,8 +110,8 @@ def test_a_setting_s_key(results: Path, capsys: pytest.CaptureFixture[str], plac
 
 @pytest.mark.parametrize(
     "content",
-    [b"a = '\xff'", b"\xef\xbb\xbfk = 1", b"a = 1\0", b"a = '\xed\xa0\x80'", b"[eig", b"[" * 3000, b'a = "'],
-    ids=["latin-1", "bom", "nul", "surrogate", "cut", "brackets", "quote"],
+    [b"a = '\xff'", b"a = 1\0", b"a = '\xed\xa0\x80'", b"[eig", b"[" * 3000, b'a = "'],
+    ids=["latin-1", "nul", "surrogate", "cut", "brackets", "quote"],
 )
 def test_settings_that_are_no_toml(capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     Path("landscape.toml").write_bytes(content)

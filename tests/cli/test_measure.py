@@ -150,7 +150,7 @@ def test_a_remedy_that_changes_the_conditions_says_that_the_kept_work_is_in_its_
         patch.setattr(EigResult, "inconclusive", lambda self: Trouble("the reason", fix))
         assert status(["eig", "mlp.pt", "-k", "1"]) == 3
     (remedy,) = [line for line in capsys.readouterr().err.splitlines() if "fix:" in line]
-    assert ("with --restart" in remedy) is ("--dtype" in fix)
+    assert ("--restart" in remedy) is ("--dtype" in fix)
     assert status(["eig", "mlp.pt", "-k", "1", *(["--dtype", "float64", "--restart"] if "--dtype" in fix else [])]) == 0
 
 

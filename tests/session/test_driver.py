@@ -252,7 +252,6 @@ def test_fresh_processes_measure_the_same_bits_by_one_strategy_and_nearly_the_sa
     for run in range(1, 4):
         assert all(np.array_equal(a, b) for a, b in zip(first, measured_in_a_process("loop", run), strict=True))
     other = measured_in_a_process("vmap")
-    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
     for a, b in zip(first, other, strict=True):
         assert np.abs(a - b).max() <= DOCUMENTED_TOLERANCE * np.abs(a).max()
 

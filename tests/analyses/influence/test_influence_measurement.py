@@ -225,7 +225,7 @@ def test_a_query_that_is_not_finite_is_refused_by_its_place(each: bool, fitted: 
     x, y = fitted.populations["held-out"]
     x = x.clone()
     x[2, 1] = float("nan")
-    broken = Objective(fitted.model, (x[:2], y[:2]), "cross_entropy", populations={"new": (x, y)})
+    broken = Objective(fitted.model, (x[:2] + 1, y[:2]), "cross_entropy", populations={"new": (x, y)})
     with pytest.raises(NumericalError, match="--query names are not finite" + " at places 2" * each):
         influence(broken, query="new", each=each, damping="0.1")
     with pytest.raises(NumericalError, match="gradients of new are not finite at places 2"):

@@ -83,7 +83,7 @@ def test_a_change_of_a_layer_can_be_gated_by_its_name(classification: Data) -> N
     result = landscape.run(Sensitivity(bits=(3,)), Objective(tanh_net(), [classification], "cross_entropy"))
     reading = read_metric(result, Metric.parse("sensitivity.change_real[2 3 bits]"))
     assert reading.value == result.change_real[1]
-    assert reading.error == result.change_real_se[1]
+    assert reading.error is None  # by the samples, which are the same on both sides of a gate
 
 
 def test_forecasts_that_hold_are_not_remarked(result: SensitivityResult) -> None:
