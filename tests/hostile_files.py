@@ -13,7 +13,8 @@ import torch
 
 MARKER = "ran"  # the file that appears if code runs
 STATE = {"weight": torch.ones(2, 3)}
-SECONDS = 40.0  # of the processor; all are refused in a second or two, and a slow machine takes longer
+SECONDS = 5.0  # of a processor that runs the yardstick in YARDSTICK; all are refused in less than one
+YARDSTICK = 0.03  # seconds of a million additions in Python, by which seconds of slower processors are divided
 BEYOND = 64 << 20  # bytes that may be taken beyond twice the file's size
 
 
@@ -66,8 +67,16 @@ def _unmemoized(pickled: bytes) -> bytes:
     return pickletools.optimize(b"\x80\x02" + pickled + b".")[2:-1]
 
 
+def slowness() -> float:
+    """How many times as long as YARDSTICK this processor, shared as it is now, takes for a million additions."""
+    start, total = time.process_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return max(1.0, (time.process_time() - start) / YARDSTICK)
+
+
 class Cost:
-    """Seconds of the processor, and bytes at the peak, that a piece of code takes."""
+    """Seconds of the processor, by the yardstick, and bytes at the peak, that a piece of code takes."""
 
     def __enter__(self) -> Cost:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
@@ -75,7 +84,7 @@ class Cost:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds = time.process_time() - self.start
+        self.seconds = (time.process_time() - self.start) / slowness()
         self.bytes = self._peak() - self.before
 
     def _peak(self) -> int:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 import landscape
 from landscape import Eig, session
 from landscape.analyses import Progress
+from landscape.compute.strategy import Strategy
 from landscape.errors import OutputError, UsageError
 from landscape.storage.read import read_results
 from landscape.storage.write import write_results
@@ -246,11 +248,20 @@ def measured_in_a_process(strategy: str, run: int = 0) -> list[np.ndarray]:
     return [np.frombuffer(bytes.fromhex(line)) for line in done.stdout.split()]
 
 
+def ways_of(strategy: str) -> Collection[Strategy]:
+    """How the products of a trace are made if the strategy is asked for; its bits may be those of another one."""
+    objective = landscape.load(SAMPLES / "digits-mlp.pt", limit=150, hvp=strategy)
+    landscape.run(landscape.Trace(max_products=32), objective)
+    return objective.strategies.chosen.values()
+
+
 @pytest.mark.slow
 def test_fresh_processes_measure_the_same_bits_by_one_strategy_and_nearly_the_same_by_another() -> None:
     first = measured_in_a_process("loop")
     for run in range(1, 4):
         assert all(np.array_equal(a, b) for a, b in zip(first, measured_in_a_process("loop", run), strict=True))
+    assert {way.kind for way in ways_of("loop")} == {"loop"}
+    assert "vmap" in {way.kind for way in ways_of("vmap")}
     other = measured_in_a_process("vmap")
     for a, b in zip(first, other, strict=True):
         assert np.abs(a - b).max() <= DOCUMENTED_TOLERANCE * np.abs(a).max()

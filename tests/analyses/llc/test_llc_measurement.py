@@ -60,12 +60,15 @@ class TestLlc(AnalysisContract):
         return Objective(net, list(zip(x.split(10), y.split(10), strict=True)), "cross_entropy")
 
 
+PLAIN_MEAN = {"w2+w6"}  # where the control variate leaves more than a hundredth of the variance
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name != "rank 1"])  # its exact value is not known
 def test_the_interval_holds_the_exact_value_of_the_localized_posterior(name: str) -> None:
     case = CASES[name]()
     result = landscape.run(Llc(nbeta=case.nbeta, gamma=case.gamma, draws=160), case.objective)
     assert abs(result.llc - case.exact) < 3.5 * result.llc_se
-    assert result.llc_se < 0.12 * case.exact  # the plain mean, where the control variate leaves too much
+    assert result.llc_se < (0.12 if name in PLAIN_MEAN else 0.05) * case.exact
     assert max(result.r_hat, result.distance_r_hat) < 1.1
 
 
