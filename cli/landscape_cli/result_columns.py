@@ -89,7 +89,7 @@ def _is_known(result: Result, name: str) -> bool:
     values = getattr(result, name)
     if values is None or np.asarray(values).dtype.kind != "f":
         return values is not None
-    return _measures_nan(result) or not np.isnan(values).all() or not np.size(values)
+    return not np.size(values) or not np.isnan(values).all() or _measures_nan(result)
 
 
 def _measures_nan(result: Result) -> bool:

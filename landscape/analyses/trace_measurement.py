@@ -43,7 +43,6 @@ from landscape.analyses.shared.sample_choice import (
     ChosenSamples,
     PartError,
     choose_samples,
-    describe_choice,
     fit_options,
 )
 from landscape.analyses.trace import TraceResult
@@ -129,12 +128,6 @@ def _products_beside(analysis: Trace, label_error: float | None, product_error: 
     of_data = DATA_PROBES if analysis.resample else 0
     of_labels = LABEL_PROBES if label_error is not None else 0
     return of_data + of_labels + (2 * STEP_PROBES if product_error is not None else 0)
-
-
-def _samples_fact(analysis: Trace, objective: Objective) -> dict[str, str]:
-    """For a plan: how many samples --data-error takes."""
-    asked = analysis.data_error
-    return {"samples": describe_choice(objective.batches.samples, asked)} if asked else {}
 
 
 def _goal(analysis: Trace, objective: Objective, resume: State | None = None) -> TraceGoal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from landscape.errors import UsageError
 from landscape.figures.layout import DPI, NOTEBOOK_DPI, PROJECTIONS, add_panels, new_figure, set_title, to_bytes
 from landscape.figures.look import Context, Look
-from landscape.figures.registry import panels_of, require_panels
+from landscape.figures.registry import draw_panels, panels_of, require_panels
 from landscape.figures.style_sheets import settings
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def draw(result: Any, ax: Any = None, *, beside: Mapping[str, Any] = NONE, **loo
     with settings(context.look):
         panels = require_panels(result, context)
         axes = _axes_for(list(panels), ax, context.look)
-        for draw_panel, panel in zip(panels.values(), axes, strict=True):
-            draw_panel(panel)
+        draw_panels(panels, axes)
         entitle(axes, context.look, "")
     return axes[0] if len(axes) == 1 else axes
 
@@ -85,8 +85,7 @@ def picture(result: Any) -> bytes:
     with settings(look):
         panels = require_panels(result)
         figure, axes = new_figure(list(panels), look)
-        for draw_panel, panel in zip(panels.values(), axes, strict=True):
-            draw_panel(panel)
+        draw_panels(panels, axes)
         return to_bytes(figure, "png", NOTEBOOK_DPI)
 
 
@@ -95,15 +94,8 @@ def drawing(result: Any, beside: Mapping[str, Any] = NONE, *, page: Mapping[str,
 
     `beside` holds other results of the same matrix, by the names of their analyses.
     """
-    context = Context(beside)
-    names = list(panels_of(result, context))
-
-    def draw_all(axes: Sequence[Axes]) -> None:
-        """Draws every panel."""
-        for draw_panel, panel in zip(panels_of(result, context).values(), axes, strict=True):
-            draw_panel(panel)
-
-    return as_svg(names, draw_all, page)
+    panels = panels_of(result, Context(beside))
+    return as_svg(list(panels), partial(draw_panels, panels), page)
 
 
 def as_svg(names: Sequence[str], draw_all: Callable[[Sequence[Axes]], None], page: Mapping[str, Any]) -> bytes:

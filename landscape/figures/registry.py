@@ -84,7 +84,7 @@ def require_panels(result: Any, context: Context = PLAIN) -> Panels:
     return found
 
 
-def draw_panels(result: Any, axes: Sequence[Axes], context: Context = PLAIN) -> None:
-    """Draws every panel of a result on its axes, as many as there are panels."""
-    for draw_panel, panel in zip(require_panels(result, context).values(), axes, strict=True):
+def draw_panels(panels: Panels, axes: Sequence[Axes]) -> None:
+    """Draws each of the panels on its axes."""
+    for draw_panel, panel in zip(panels.values(), axes, strict=True):
         draw_panel(panel)

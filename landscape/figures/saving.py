@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from landscape.figures import history, overlay, surface
 from landscape.figures.canvas import NONE, as_svg, entitle, make_large_parts_images
 from landscape.figures.layout import dots_per_inch, new_figure, to_bytes
 from landscape.figures.look import Context, Look
-from landscape.figures.registry import require_panels
+from landscape.figures.registry import draw_panels, require_panels
 from landscape.figures.style_sheets import settings
 from landscape.history import History
 from landscape.session.titles import measurement_title
@@ -53,14 +54,9 @@ def save(
     context = Context(beside, Look(**look))
     panels = require_panels(result, context)
 
-    def draw_all(axes: Sequence[Axes]) -> None:
-        """Draws every panel."""
-        for draw_panel, panel in zip(panels.values(), axes, strict=True):
-            draw_panel(panel)
-
     named = _heading_of(result) if heading is None else heading
     mark = str(result.attributes.get("fingerprint", "")) if fingerprint is None else fingerprint
-    _save(Path(path), list(panels), draw_all, context.look, named, mark)
+    _save(Path(path), list(panels), partial(draw_panels, panels), context.look, named, mark)
 
 
 def _heading_of(result: Any) -> str:

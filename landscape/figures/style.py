@@ -70,11 +70,6 @@ def population_style(population: str, place: int) -> SeriesStyle:
     return POPULATIONS.get(population, OTHER_POPULATIONS[place % len(OTHER_POPULATIONS)])
 
 
-def population_color(population: str, place: int) -> str:
-    """The color of a population."""
-    return population_style(population, place).color
-
-
 def ink() -> str:
     """The color of text in the style that is set: black on white, or light on dark."""
     from matplotlib import rcParams

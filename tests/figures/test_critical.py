@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from landscape.analyses.critical.result import CriticalResult
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw
+from landscape.figures.registry import panel_count
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def result() -> CriticalResult:
 def drawn(result: CriticalResult) -> tuple[set[str], str, float]:
     """The words of the legend, the title, and the right end of the horizontal axis."""
     figure, axes = plt.subplots(1, panel_count(result), squeeze=False)
-    draw_panels(result, axes[0])
+    draw(result, axes[0])
     words = {text.get_text() for text in axes[0][0].get_legend().get_texts()}
     title, end = axes[0][0].get_title(), axes[0][0].get_xlim()[1]
     figure.canvas.draw()
@@ -45,7 +46,7 @@ def test_the_step_and_its_interval_are_drawn(result: CriticalResult) -> None:
 
 def test_the_line_through_the_points_is_the_parabola(result: CriticalResult) -> None:
     figure, axes = plt.subplots()
-    draw_panels(result, [axes])
+    draw(result, [axes])
     line = next(one for one in axes.get_lines() if len(one.get_xdata()) > 100)
     x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
     plt.close(figure)

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
-from landscape.figures import save
-from landscape.figures.look import Context
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw, save
+from landscape.figures.registry import panel_count
 from landscape.figures.style import MAX_BARS
 
 
@@ -23,7 +22,7 @@ def test_the_density_has_a_logarithmic_axis_a_band_and_ticks(
 ) -> None:
     assert panel_count(density_result) == 1
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw_panels(density_result, axes, Context(beside={"eig": eig_result}))
+    draw(density_result, axes, beside={"eig": eig_result})
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert labels == ["95 % band", "density", "peak of a single eigenvalue", "3 eigenvalues of eig"]
     assert axes[0].get_yscale() == "log"
@@ -35,14 +34,14 @@ def test_the_density_has_a_logarithmic_axis_a_band_and_ticks(
 
 def test_the_dotted_line_is_the_peak_of_one_of_the_parameters(density_result: DensityResult) -> None:
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw_panels(density_result, axes)
+    draw(density_result, axes)
     peak = 1 / (1000 * 0.05 * np.sqrt(2 * np.pi))  # a Gaussian of that width over 1,000 parameters
     assert axes[0].lines[1].get_ydata()[0] == pytest.approx(peak)
 
 
 def test_the_band_is_the_result_s_own(density_result: DensityResult) -> None:
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw_panels(density_result, axes)
+    draw(density_result, axes)
     (band,) = axes[0].collections
     peak = int(density_result.density.argmax())
     edges = [point[1] for point in band.get_paths()[0].vertices if point[0] == density_result.grid[peak]]
@@ -52,7 +51,7 @@ def test_the_band_is_the_result_s_own(density_result: DensityResult) -> None:
 
 def test_a_result_of_an_earlier_version_has_no_band(density_result: DensityResult) -> None:
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw_panels(replace(density_result, density_band=None), axes)
+    draw(replace(density_result, density_band=None), axes)
     assert not axes[0].collections
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["density", "peak of a single eigenvalue"]
 
@@ -60,7 +59,7 @@ def test_a_result_of_an_earlier_version_has_no_band(density_result: DensityResul
 def test_a_vague_band_can_be_drawn(density_result: DensityResult) -> None:
     vague = replace(density_result, density_band=np.stack([np.zeros(200), np.full(200, 1e300)]))
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw_panels(vague, axes)
+    draw(vague, axes)
     assert axes[0].get_ylim()[1] < 1e3 * vague.density.max()
 
 
@@ -69,6 +68,6 @@ def test_layers_have_bars(density_result: DensityResult, count: int, tmp_path: P
     columns = {"layer_trace": np.linspace(3, -1, count), "layer_trace_se": np.full(count, 0.1)}
     by_layer = replace(density_result, **layers(count), **columns)  # type: ignore[arg-type]
     axes = Figure().subplots(1, panel_count(by_layer))
-    draw_panels(by_layer, axes)
+    draw(by_layer, axes)
     assert len(axes[1].patches) == min(count, MAX_BARS)
     save(by_layer, tmp_path / "a.png", heading="a", fingerprint="f")

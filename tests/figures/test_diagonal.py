@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from landscape.analyses.diagonal import DiagonalResult
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw
+from landscape.figures.registry import panel_count
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def result() -> DiagonalResult:
 def drawn(result: DiagonalResult) -> tuple[set[str], str]:
     """The words of the first panel's legend, and its title."""
     figure, axes = plt.subplots(1, panel_count(result))
-    draw_panels(result, axes)
+    draw(result, axes)
     words = {text.get_text() for text in axes[0].get_legend().get_texts()}
     title = axes[0].get_title()
     figure.canvas.draw()

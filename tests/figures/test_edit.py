@@ -13,8 +13,8 @@ from torch import Tensor
 
 import landscape
 from landscape import Edit, Objective
-from landscape.figures import save
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw, save
+from landscape.figures.registry import panel_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -23,7 +23,7 @@ def test_the_sweep_shows_every_population_and_the_chosen_rho(classification: Dat
     result = landscape.run(Edit(max_loss_increase=0.1), fit_net(classification))
     assert panel_count(result) == 2
     axes = Figure().subplots(1, 2, squeeze=False)[0]
-    draw_panels(result, axes)
+    draw(result, axes)
     assert np.array_equal(axes[0].lines[0].get_ydata(), result.accuracy[0])
     chosen = [line for line in axes[1].lines if line.get_label() == "chosen"]
     assert result.rho[round(chosen[0].get_xdata()[0])] == result.chosen_rho
@@ -48,7 +48,7 @@ def test_texts_have_a_panel_of_recitation_without_the_populations_that_are_not_t
     result = landscape.run(Edit(rho=(0.5,)), objective)
     assert panel_count(result) == 3
     axes = Figure().subplots(1, 3, squeeze=False)[0]
-    draw_panels(result, axes)
+    draw(result, axes)
     assert axes[0].get_ylabel() == "texts recited"
     assert [line.get_label() for line in axes[0].lines] == ["memorized", "clean", "chosen"]
     assert [line.get_label() for line in axes[2].lines] == ["memorized", "clean", "other", "chosen"]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 import landscape
 from landscape import Flatness, Objective, Sharpness
-from landscape.figures import save
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw, save
+from landscape.figures.registry import panel_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -23,7 +23,7 @@ def test_flatness_draws_its_laws(classification: Data, tmp_path: Path) -> None:
     )
     assert panel_count(result) == 3
     axes = Figure().subplots(1, 3, squeeze=False)[0]
-    draw_panels(result, axes)
+    draw(result, axes)
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert labels[-2:] == [r"$\lambda_1 \rho^2$", r"$\rho\,\|c\,g\|$"]
     save(result, tmp_path / "a.png", heading="a", fingerprint="f")

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from landscape import figures
 from landscape.errors import UsageError
+from landscape.figures import draw
 from landscape.figures import history as figure
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures.registry import panel_count
 from landscape.history import History, Moment, Quantity
 
 
@@ -44,7 +45,7 @@ def test_each_quantity_has_its_panel_and_the_missing_step_a_line() -> None:
     count = panel_count(made())
     assert count == 4
     axes = list(Figure().subplots(1, count))
-    draw_panels(made(), axes)
+    draw(made(), axes)
     assert [one.get_title() for one in axes] == ["mean loss", "largest eigenvalues", "eigenvectors", "flatness.rise"]
     lines = {line.get_label(): line for line in axes[1].get_lines()}
     assert lines["2 / learning rate"].get_ydata().tolist()[:2] == [20.0, 20.0]
@@ -66,7 +67,7 @@ def test_critical_sharpness_is_drawn_with_2_over_the_learning_rate() -> None:
         history = history.with_moment(Moment(step, f"{step}.pt", values), quantities)
     assert panel_count(history) == 1
     axes = Figure().subplots()
-    draw_panels(history, [axes])
+    draw(history, [axes])
     assert axes.get_title() == "critical sharpness"
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert lines["2 / learning rate"].get_ydata().tolist() == [4.0, 4.0]

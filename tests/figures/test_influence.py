@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from landscape.analyses.influence.influence_result import InfluenceResult
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw
+from landscape.figures.registry import panel_count
 
 COMMON: dict[str, Any] = {
     "sample": np.arange(20), "sample_loss": np.ones(20), "gradient_norm2": np.ones(20), "damping": 0.1,
@@ -25,7 +26,7 @@ QUERY: dict[str, Any] = {
 
 def titles(result: InfluenceResult) -> list[str]:
     figure, axes = plt.subplots(1, panel_count(result), squeeze=False)
-    draw_panels(result, list(axes[0]))
+    draw(result, list(axes[0]))
     found = [each.get_title() for each in axes[0]]
     figure.canvas.draw()
     plt.close(figure)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from landscape.analyses.llc.llc import LlcResult
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw
+from landscape.figures.registry import panel_count
 
 
 def result_of(**changes: Any) -> LlcResult:
@@ -30,7 +31,7 @@ def result_of(**changes: Any) -> LlcResult:
 def words_of(result: LlcResult) -> tuple[list[set[str]], list[str]]:
     """The words of the legends, and the titles."""
     figure, axes = plt.subplots(1, panel_count(result))
-    draw_panels(result, axes)
+    draw(result, axes)
     legends = [{text.get_text() for text in one.get_legend().get_texts()} for one in axes[:2]]
     titles = [one.get_title() for one in axes]
     figure.canvas.draw()

@@ -15,9 +15,9 @@ from torch import Tensor
 
 import landscape
 from landscape import Memorization, Objective
-from landscape.figures import drawn, save
+from landscape.figures import draw, drawn, save
 from landscape.figures.memorization import draw_activation_ratios, draw_curvature_mass, draw_score_histogram
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures.registry import panel_count
 
 Data = tuple[Tensor, Tensor]
 FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 30}
@@ -52,7 +52,7 @@ def test_without_populations_it_draws_too(classification: Data, tmp_path: Path) 
 def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data) -> None:
     result = landscape.run(Memorization(**FEW), fit_net(classification))
     axes = Figure(figsize=(30, 4)).subplots(1, 6, squeeze=False)[0]
-    draw_panels(result, axes)
+    draw(result, axes)
     heights = [bar.get_height() for bar in axes[0].patches]
     assert np.allclose(sorted(heights), sorted(result.delta_loss.ravel()))
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]

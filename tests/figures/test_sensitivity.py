@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from small_sensitivities import two_layers
 
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw
+from landscape.figures.registry import panel_count
 
 
 def drawn(result: Any) -> list[Any]:
     """The axes after drawing."""
     figure, axes = plt.subplots(1, panel_count(result))
-    draw_panels(result, axes)
+    draw(result, axes)
     figure.canvas.draw()
     plt.close(figure)
     return list(axes)
@@ -56,7 +57,7 @@ def test_only_the_layers_of_largest_change_are_drawn_where_there_are_many() -> N
         **many, change_kind=np.full(count, "8 bits"), change_real=np.linspace(1, 2, count), kind=np.array(["8 bits"])
     )
     figure, axes = plt.subplots()
-    draw_panels(result, [axes])
+    draw(result, [axes])
     plt.close(figure)
     assert axes.get_title().startswith("8 bits: 24 of 40 layers")
     assert max(bar.get_width() for bar in axes.patches) == 2

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import landscape
 from landscape import Objective, Sharpness
-from landscape.figures import save
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw, save
+from landscape.figures.registry import panel_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -61,7 +61,7 @@ def test_the_curve_shows_rises_laws_and_the_loss(classification: Data) -> None:
         Sharpness(rho=(0.2, 0.4), starts=3, steps=5, draws=20), Objective(tanh_net(), [classification], "cross_entropy")
     )
     axes = Figure().subplots(1, 2, squeeze=False)[0]
-    draw_panels(result, axes)
+    draw(result, axes)
     assert np.array_equal(axes[0].lines[0].get_ydata(), result.s_max)
     law = axes[0].lines[1]
     assert np.interp(0.4, law.get_xdata(), law.get_ydata()) == pytest.approx(result.s_max_law[1], rel=1e-3)
@@ -74,7 +74,7 @@ def test_followed_radii_are_lines_with_laws_and_ticks_along_all_of_them(classifi
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     result = landscape.run(Sharpness(curve=(0.05, 0.1, 0.4), starts=3, steps=5, draws=20), objective)
     axes = Figure().subplots(1, 2, squeeze=False)[0]
-    draw_panels(result, axes)
+    draw(result, axes)
     drawn = [line.get_ydata() for line in axes[0].lines if len(line.get_ydata()) == len(result.radius)]
     assert any(np.array_equal(values, result.radius_s_max) for values in drawn)
     assert any(np.array_equal(values, result.radius_s_avg) for values in drawn)

@@ -23,18 +23,18 @@ from landscape.figures.style import (
     bars_that_fit,
     draw_layer_bars,
     ink,
-    population_color,
+    population_style,
     series_style,
     shades,
 )
 
 
 def test_a_population_whose_name_has_a_meaning_has_its_own_color() -> None:
-    assert population_color("memorized", 3) == population_color("memorized", 0) == ORANGE
+    assert population_style("memorized", 3).color == population_style("memorized", 0).color == ORANGE
 
 
 def test_other_populations_have_different_colors_that_repeat() -> None:
-    colors = [population_color(f"set {place}", place) for place in range(len(OTHER_POPULATIONS) + 1)]
+    colors = [population_style(f"set {place}", place).color for place in range(len(OTHER_POPULATIONS) + 1)]
     assert len(set(colors)) == len(OTHER_POPULATIONS)
     assert colors[0] == colors[-1]
 

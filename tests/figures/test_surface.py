@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import Look, save, save_surfaces, surface
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import Look, draw, save, save_surfaces, surface
+from landscape.figures.registry import panel_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -63,7 +63,7 @@ def test_a_metric_has_a_panel(classification: Data, tmp_path: Path) -> None:
     result = measured(classification, metric=lambda output, target: output.softmax(1).amax(1))
     assert panel_count(result) == 3
     figure = Figure()
-    draw_panels(result, figure.subplots(1, 3))
+    draw(result, figure.subplots(1, 3))
     assert {"accuracy", "metric"} <= {axes.get_ylabel() for axes in figure.axes}
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import save
-from landscape.figures.registry import MAX_PANELS, draw_panels, panel_count, panel_names
+from landscape.figures import draw, save
+from landscape.figures.registry import MAX_PANELS, panel_count, panel_names
 from landscape.figures.surface_contours import heat_range
 
 Data = tuple[Tensor, Tensor]
@@ -35,7 +35,7 @@ def test_a_trajectory_is_a_path_and_its_axes_say_what_they_explain() -> None:
     objective = landscape.load(TRAJECTORY / "step-0840.pt", limit=50)
     result = landscape.run(Surface(trajectory=str(TRAJECTORY), grid="7"), objective)
     axes = Figure().subplots(1, 2)
-    draw_panels(result, list(axes))
+    draw(result, list(axes))
     path = next(line for line in axes[0].lines if line.get_label() == "trajectory, projected")
     assert np.array_equal(path.get_xdata(), result.place_alpha)
     assert f"{100 * result.explained_alpha:.3g} % of the variance" in axes[0].get_xlabel()
@@ -45,7 +45,7 @@ def test_a_trajectory_is_a_path_and_its_axes_say_what_they_explain() -> None:
 def test_the_lowest_point_and_the_checkpoint_are_marked(classification: Data) -> None:
     result = measured(classification)
     axes = Figure().subplots(1, 2)
-    draw_panels(result, axes)
+    draw(result, axes)
     lowest = next(line for line in axes[0].lines if str(line.get_label()).startswith("lowest"))
     row, column = np.unravel_index(result.loss.argmin(), result.loss.shape)
     assert result.beta is not None
@@ -58,7 +58,7 @@ def test_an_accuracy_that_is_the_same_everywhere_has_a_color_bar_of_accuracies(c
     assert result.accuracy is not None
     figure = Figure()
     axes = figure.subplots(1, 2)
-    draw_panels(replace(result, accuracy=np.ones_like(result.loss)), axes)
+    draw(replace(result, accuracy=np.ones_like(result.loss)), axes)
     bar = next(extra for extra in figure.axes if extra.get_ylabel() == "accuracy")
     assert bar.get_ylim() == (0, 1)
     assert heat_range(np.array([0.5, 0.7]), "accuracy") == (None, None)
@@ -71,7 +71,7 @@ def test_every_checkpoint_of_a_plane_has_its_letter_in_the_legend(classification
     places: Any = {"place_alpha": np.array([0.0, 1, 0]), "place_beta": np.array([0.0, 0, 1])}
     plane = replace(measured(classification), mark=np.array(["x/one.pt", "two.pt", "three.pt"]), **places)
     axes = Figure().subplots(1, 2)
-    draw_panels(plane, axes)
+    draw(plane, axes)
     labels = [str(line.get_label()) for line in axes[0].lines]
     assert f"A: one.pt, {plane.centre_loss:.3g}" in labels
     assert {"B: two.pt", "C: three.pt"} <= set(labels)
@@ -85,7 +85,7 @@ def test_nan_is_hatched_and_a_clipped_scale_says_so(classification: Data, tmp_pa
     broken = replace(result, loss=losses)
     figure = Figure()
     axes = figure.subplots(1, 2)
-    draw_panels(broken, axes)
+    draw(broken, axes)
     assert any(patch.get_hatch() for patch in axes[0].patches)
     assert any("clipped at 0.001" in extra.get_ylabel() for extra in figure.axes)
     save(broken, tmp_path / "a.png", heading="a", fingerprint="f")

@@ -11,8 +11,8 @@ from figures.conftest import layers
 from matplotlib.figure import Figure
 
 from landscape.analyses.trace import TraceResult
-from landscape.figures import save
-from landscape.figures.registry import draw_panels, panel_count
+from landscape.figures import draw, save
+from landscape.figures.registry import panel_count
 from landscape.figures.style import MAX_BARS
 
 
@@ -26,7 +26,7 @@ def test_estimators_and_layers_are_named(trace_result: TraceResult, count: int, 
         layer_share=np.full(count, 1 / count),
     )
     axes = Figure().subplots(1, panel_count(trace))
-    draw_panels(trace, axes)
+    draw(trace, axes)
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["xtrace\n30 products", "hutchinson\n15 products"]
     assert len(axes[1].patches) == min(count, MAX_BARS)
     save(trace, tmp_path / "b.png", heading="b", fingerprint="f")
@@ -34,7 +34,7 @@ def test_estimators_and_layers_are_named(trace_result: TraceResult, count: int, 
 
 def test_dashed_lines_are_the_half_width_asked_for(trace_result: TraceResult) -> None:
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw_panels(trace_result, axes)
+    draw(trace_result, axes)
     dashed = [line.get_ydata()[0] for line in axes[0].lines if line.get_linestyle() == "--"]
     assert dashed == pytest.approx([1.8, 2.2])  # 2 -+ 10 %
 
