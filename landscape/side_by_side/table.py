@@ -94,7 +94,11 @@ class SideBySide:
             if known and row.metric in MEASURES_OF_SHARPNESS:
                 signs["sharper" if (cell.in_errors or 0.0) > 0 else "flatter"].append(row.metric)
         found = [f"{word} by {', '.join(metrics)}" for word, metrics in signs.items() if metrics]
-        return f"{label} is {' and '.join(found)} than {self.labels[0]}, beyond the errors" if found else ""
+        return (
+            f"{label} is {' and '.join(found)} than {self.labels[0]}, beyond the errors of the algorithm"
+            if found
+            else ""
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; NaN and infinity are None."""

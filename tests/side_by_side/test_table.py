@@ -146,10 +146,10 @@ def test_what_is_flatter_beyond_errors_is_said_of_measures_of_sharpness_alone() 
         row("sharpness.s_avg[0]", 4.0, "other data"), row("density.lambda_max", None),
     )  # fmt: skip
     assert SideBySide(("a", "b"), rows).meanings() == [
-        "b is flatter by eig.eigenvalues[0], trace.trace than a, beyond the errors"
+        "b is flatter by eig.eigenvalues[0], trace.trace than a, beyond the errors of the algorithm"
     ]
     both = (*rows[:1], row("trace.trace", 7.0))
     assert SideBySide(("a", "b"), both).meanings() == [
-        "b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, beyond the errors"
+        "b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, beyond the errors of the algorithm"
     ]
     assert SideBySide(("a", "b"), rows[2:]).meanings() == []

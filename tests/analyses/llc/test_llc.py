@@ -98,7 +98,10 @@ def test_options_that_mean_nothing_are_refused(classification: tuple[Tensor, Ten
 
 
 def test_the_coefficient_is_a_number_of_parameters() -> None:
-    assert result_of().meaning() == "the loss rises around the checkpoint as with 2 llc = 10 ± 0.4 parameters, of 20"
+    assert (
+        result_of().meaning()
+        == "the loss rises around the checkpoint as with 2 llc = 10 ± 0.4 (95 %) parameters, of 20"
+    )
     assert result_of(gamma_effect=1.0).meaning().endswith("of 20 at this gamma")
     assert result_of(lower=-0.5, upper=10.5).meaning() == ""
     assert result_of(upper=np.nan, lower=np.nan).meaning() == ""
