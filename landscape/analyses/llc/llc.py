@@ -158,8 +158,8 @@ class LlcResult(Result):
             return ""
         of_gamma = " at this gamma" if self.depends_on_gamma else ""
         return (
-            f"the loss rises around the checkpoint as with 2 llc = {2 * self.llc:.3g} ± {2 * error:.2g} (95 %) parameters, of "
-            f"{self.parameters:,}{of_gamma}"
+            f"the loss rises around the checkpoint as with 2 llc = {2 * self.llc:.3g} ± {2 * error:.2g} (95 %) "
+            f"parameters, of {self.parameters:,}{of_gamma}"
         )
 
     @property
