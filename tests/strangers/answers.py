@@ -147,22 +147,6 @@ class Answer:
         """All eigenvalues of the Hessian, ascending."""
         return torch.linalg.eigvalsh(self.hessian)
 
-    def sample_gradients(self) -> Tensor:
-        """The gradients of single samples `(N, P)`, scaled so that their mean is the gradient of L."""
-        rows = []
-        if self.stranger.mean is not None:
-            singles = [narrow(batch, place) for batch in self.batches for place in range(len(first_tensor(batch)))]
-            means = [self.stranger.mean(self.model, [one]) for one in singles]
-            return torch.stack([flat(torch.autograd.grad(m, self.parameters, materialize_grads=True)) for m in means])
-        count = sum(self.terms(self.output(inputs), targets)[1] for inputs, targets in self.batches)
-        for inputs, targets in self.batches:
-            for place in range(1 if self.stranger.units else len(first_tensor(inputs))):
-                one = (inputs, targets) if self.stranger.units else narrow((inputs, targets), place)
-                total = self.terms(self.output(one[0]), one[1])[0]
-                parts = torch.autograd.grad(total, self.parameters, materialize_grads=True)
-                rows.append(flat(parts) / count)
-        return torch.stack(rows) * len(rows)
-
     def rise_in_ball(self, rho: float) -> float:
         """The largest rise of L that ascents find in a ball, from both ends of the spectrum and the gradient."""
         shift = max(0.0, -float(self.eigenvalues[0])) * torch.eye(len(self.theta), dtype=self.theta.dtype)
@@ -197,6 +181,21 @@ class Answer:
                 ahead = self.any_gradient(self.theta + move + 1e-5 * gradient / gradient.norm())
                 move = rho * unit(ahead - gradient, move)
         return best
+
+    def rounded(self, bits: int) -> Tensor:
+        """The parameters on grids of 2^bits - 1 points, symmetric about 0, that span each tensor, `(P,)`."""
+        steps, tensors = 2 ** (bits - 1) - 1, self.theta.split([p.numel() for p in self.parameters])
+        scales = [part.abs().max() / steps if part.any() else torch.ones(1) for part in tensors]
+        return torch.cat([(part / scale).round() * scale for part, scale in zip(tensors, scales, strict=True)])
+
+    @cached_property
+    def damping(self) -> float:
+        """What makes the Hessian definite, by a third of its largest eigenvalue."""
+        return 4 * max(float(self.eigenvalues.abs().max()), 1e-3) / 3
+
+    def regularized_solve(self, vector: Tensor) -> Tensor:
+        """(H + damping I)^-1 of a vector, `(P,)`."""
+        return torch.linalg.solve(self.hessian + self.damping * torch.eye(len(vector), dtype=vector.dtype), vector)
 
     def _starts(self) -> list[Tensor]:
         """Unit vectors from which ascents start."""

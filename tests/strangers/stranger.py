@@ -25,11 +25,11 @@ class Stranger:
     be inconclusive, and `said` if both are allowed, analysis by analysis. `says` is a pattern that the notes of a right
     result must hold. `clause` is the clause of docs/trust.md that the stranger breaks. `terms` compute the loss in the
     oracle where it is no function of (output, targets), and `mean` is the whole objective where it is no loss of
-    outputs. `derivatives` are those of the oracle: autograd's twice, differences of autograd's gradients, or
-    differences of the loss where autograd's gradients are wrong. `alone` says that the loss of a sample does not depend
-    on the other samples of its batch, and `units` that each batch counts as one sample. `cannot` names analyses that
-    may refuse the stranger although the others must be right. `rounding` is the error that a note states, where it is
-    not that of the dtype.
+    outputs; `undecayed` is that without the weight decay, which belongs to no sample. `derivatives` are those of the
+    oracle: autograd's twice, differences of autograd's gradients, or differences of the loss where autograd's gradients
+    are wrong. `alone` says that the loss of a sample does not depend on the other samples of its batch, and `units`
+    that each batch counts as one sample. `cannot` names analyses that may refuse the stranger although the others must
+    be right. `rounding` is the error that a note states, where it is not that of the dtype.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Stranger:
     says: str = ""
     terms: Terms | None = None
     mean: Mean | None = None
+    undecayed: Mean | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     derivatives: Derivatives = "autograd"
     alone: bool = True

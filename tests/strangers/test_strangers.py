@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from strangers.answers import Answer
 from strangers.catalog import AWAITING_CHECKS, STRANGERS
 from strangers.stranger import Stranger
 from strangers.table import PAGE, row
-from strangers.verdicts import Verdict, verdicts
+from strangers.verdicts import NUMBER_STANDS, Verdict, verdict, verdicts
 
 ALLOWED = {
     "right": {"right"},
@@ -16,12 +17,26 @@ ALLOWED = {
 }
 
 
+AT_A_MINIMUM = (  # or so near that the curvature raises the loss around them by more than the slope lowers it
+    "nearly converged",
+    "decay in the loss",
+    "weight decay",
+    "moving average in eval mode",
+    "embedding tied to the head",
+    "leaf in a closure",
+    "dead net",
+)
+AT_NO_MINIMUM = ("flat directions", "batch statistics", "NLLLoss(weight=)", "InfoNCE as objective", "hypernetwork")
+
+
 def is_allowed(stranger: Stranger, analysis: str, verdict: Verdict) -> bool:
     """Whether this verdict is one that the stranger must get.
 
-    Kronecker factors do not exist for every model, and not every loss rises along its gradient.
+    Kronecker factors do not exist for every model, not every loss rises along its gradient, and single samples
+    cannot always be chosen.
     """
-    optional = analysis in stranger.cannot or (stranger.expect == "right" and analysis in ("memorization", "critical"))
+    often = ("memorization", "critical", "influence")
+    optional = analysis in stranger.cannot or (stranger.expect == "right" and analysis in often)
     allowed = ALLOWED["said"] if optional else ALLOWED[stranger.expect]
     return verdict.word in allowed
 
@@ -33,6 +48,23 @@ def test_every_analysis_of_a_stranger_is_right_or_refused_in_words(name: str) ->
     bad = {analysis: verdict for analysis, verdict in words.items() if not is_allowed(stranger, analysis, verdict)}
     assert not bad, "\n".join(f"{name}: {analysis}: {verdict.word}: {verdict.why}" for analysis, verdict in bad.items())
     assert row(stranger, words) in PAGE.read_text(), "docs/trust.md is not up to date: python docs/strangers.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, {"right"}) for name in AT_A_MINIMUM),
+        *((name, {"inconclusive"}) for name in AT_NO_MINIMUM),
+        *(
+            (name, {"refused", "inconclusive"})
+            for name in ("dropout left on", "sum for a mean", "stop-gradient targets")
+        ),
+    ],
+)
+def test_the_learning_coefficient_of_a_stranger_is_right_or_refused_in_words(name: str, words: set[str]) -> None:
+    found = verdict(STRANGERS[name], Answer(STRANGERS[name]), "llc")
+    assert found.word in words, found.why
+    assert NUMBER_STANDS in found.why or name not in AT_NO_MINIMUM
 
 
 def test_there_are_many_strangers_and_each_says_who_brings_it() -> None:

@@ -133,6 +133,7 @@ for name, who, biases, globs in (
         who,
         options={"objective": by_sample, "weight_decay": 0.05, "decay_params": globs},
         mean=decayed(0.05, biases=biases),
+        undecayed=decayed(0.0, biases=biases),
     )
     def _() -> Problem:
         return net(), dictionaries(), None
