@@ -11,7 +11,7 @@ from typing import Any
 
 from landscape.analyses import ANALYSES, Result
 from landscape.choices import NORMAL_HALF_WIDTH, population_name
-from landscape.errors import UsageError, safe_excerpt, suggest
+from landscape.errors import UsageError, listing, safe_excerpt, suggest
 from landscape.fields import Array, Option, Scalar, described_fields, gauge_of, number_fields
 
 METRIC_PATTERN = re.compile(
@@ -181,7 +181,8 @@ def _find_element(result: Result, metric: Metric) -> tuple[int, ...] | str:
         elif word.isdecimal() and int(word) < length:
             indices.append(int(word))
         else:
-            return f"there is no [{word}] among the {length} of {metric.field}"
+            named = f" ({listing(labels)})" if labels else ""
+            return f"there is no [{word}] among the {length} of {metric.field}{named}"
     return tuple(indices)
 
 

@@ -129,7 +129,7 @@ def test_a_label_is_taken_before_a_number() -> None:
     ("result", "name", "words"),
     [
         (eig(), "eig.eigenvalues[2]", "no [2] among the 2"),
-        (eig(), "eig.layer_eigenvalue[fc.2]", "no [fc.2] among"),
+        (eig(), "eig.layer_eigenvalue[fc.2]", "no [fc.2] among the 2 of layer_eigenvalue (fc.1, 0)"),
         (eig(), "eig.certified_gap", "holds no certified_gap"),
         (eig(eigenvalues=np.array([np.nan, 2.0])), "eig.eigenvalues[0]", "it is nan"),
         (eig(eigenvalues=np.array([np.inf, 2.0])), "eig.eigenvalues[0]", "it is inf"),
