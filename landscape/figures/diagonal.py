@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
+from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
 from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw_entries(result: DiagonalResult, axes: Axes) -> None:
     if mean > bottom:
         axes.axhline(mean, color=GREY, linestyle=":", linewidth=1, label="mean entry")
     if result.top_threshold is not None and result.top_share is not None:
-        axes.axvline(result.top_share, color=GREEN, linestyle="--", linewidth=1)
+        axes.axvline(result.top_share, color=ORANGE, linestyle="--", linewidth=1)
         label = f"threshold of {100 * result.top_share:.3g} %"
         axes.axhline(max(result.top_threshold, bottom), color=ORANGE, linestyle="--", linewidth=1, label=label)
     axes.set(xscale="log", yscale="log", xlabel="share of the entries, largest first", ylabel="|entry|")
