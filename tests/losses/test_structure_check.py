@@ -89,6 +89,24 @@ def test_another_hessian_than_that_of_the_link_is_refused(case: tuple[Any, Outpu
         Objective(tanh_net(), (X, targets), Declared(function, structure))
 
 
+def sure_net(scale: float) -> nn.Module:
+    """A net whose logits are as large as the scale."""
+    model = nn.Linear(5, 3)
+    with torch.no_grad():
+        model.weight.copy_(scale * torch.randn(3, 5, generator=torch.Generator().manual_seed(4)))
+    return model
+
+
+@pytest.mark.parametrize("scale", [30.0, 1e3, 1e5])
+@pytest.mark.parametrize("kind", ["cross-entropy", "binary", "squares"])
+def test_declarations_are_checked_where_predictions_are_sure(kind: str, scale: float) -> None:
+    function, structure, targets = RIGHT[kind]
+    model = sure_net(scale)
+    assert Objective(model, (X, targets), Declared(function, structure))
+    with pytest.raises(TaskError, match="its Hessian in the output is another one"):
+        Objective(model, (X, targets), Declared(lambda output, target: 2 * function(output, target), structure))
+
+
 @pytest.mark.parametrize(
     "structure",
     [OutputStructure("binary"), OutputStructure("squared_error"), OutputStructure("classes", class_axis=0)],

@@ -19,6 +19,7 @@ from strangers import (
     penalties,  # noqa: F401
     recurrent,  # noqa: F401
     stateful,  # noqa: F401
+    sure,  # noqa: F401
     units,  # noqa: F401
 )
 from strangers.stranger import STRANGERS

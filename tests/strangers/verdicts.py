@@ -47,7 +47,7 @@ def analysis_for(name: str, answer: Answer, parameters: int) -> Any:
         return landscape.Eig(k=1)
     analysis = {**ANALYSES, **SLOW}[name]
     if answer.stranger.expect == "refused":
-        return analysis
+        return replace(analysis, draws=64) if name == "llc" else analysis
     if name == "influence":
         return replace(analysis, damping=repr(answer.damping))
     return replace(analysis, gamma=localization(answer, NBETA)) if name == "llc" else analysis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from landscape.analyses.shared.phases import Phases, phase_state
 from landscape.analyses.shared.products import build_operator
 from landscape.choices import MEMORIZED
 from landscape.compute.budget import columns_per_pass
+from landscape.errors import listing
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.evaluation.populations import populations, sample_digests
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from landscape.analyses.influence.influence import Influence
     from landscape.objective import Objective
 
+FEW_DIGITS = 1e-3  # relative rounding of a gradient p - y beyond which a note says so
 MOST_COLUMNS = 32  # of a product: more share a pass, and take memory
 
 
@@ -102,7 +104,7 @@ def measure(
         parameters=objective.space.size,
         samples=samples.curved.batches.samples,
         solve_trouble=next((one.trouble for one in solves if one.trouble is not None), None),
-        notes=_notes(prepared),
+        notes=(*_notes(prepared), *_sure_queries(columns, samples.curved)),
     )
 
 
@@ -217,6 +219,22 @@ def _notes(prepared: PreparedScores) -> tuple[str, ...]:
     own = prepared.damping.of_layers
     between = f"each layer's damping is a tenth of its mean eigenvalue: {min(own):.3g} to {max(own):.3g}" if own else ""
     return (*(() if prepared.layers is None else prepared.layers.notes), *([between] if between else []))
+
+
+def _sure_queries(columns: Mapping[str, Any], curved: Objective) -> list[str]:
+    """A sentence on queries that are predicted so surely that rounding decides on their gradients p - y."""
+    if columns.get("query_loss") is None or curved.loss.structure.kind not in ("classes", "binary"):
+        return []
+    sure = [
+        f"{name} ({loss:.2g})"
+        for name, loss in zip(columns["query"], columns["query_loss"], strict=True)
+        if torch.finfo(curved.dtype).eps > FEW_DIGITS * loss
+    ]
+    if not sure:
+        return []
+    kind = str(curved.dtype).removeprefix("torch.")
+    wider = " (--dtype float64)" if curved.dtype == torch.float32 else ""
+    return [f"losses so near 0 that {kind} has few digits of the gradient, and of scores{wider}: {listing(sure)}"]
 
 
 def _numbers(analysis: Influence, prepared: PreparedScores) -> dict[str, Any]:

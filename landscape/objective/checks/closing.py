@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LOSS_RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # between the losses before and after: sums in the same order
 LOSS_ATOL = 1e-6  # for losses near 0, where float32 outputs decide
 PRECISION_RTOL = 2e-4  # of the largest output: bfloat16 and float16 inside a model make 5e-4 to 1e-2, float32 1e-6
+WIDER = "--dtype float64"
+LOST_DIGITS, FEW_DIGITS = 1e-2, 2e-4  # relative differences from float64: a product is lost, or has few digits
 CUSTOM_FIX = (
     "landscape doctor CKPT names it too; replace custom autograd functions, detach() and rounding by differentiable "
     "operations, or leave their parameters out with --params"
@@ -131,7 +133,7 @@ def examine_curvature(measured: Measured) -> Outcome:
 
 
 def examine_precision(measured: Measured) -> Outcome:
-    """Compares the outputs of a few samples with those in float64."""
+    """Compares the outputs of a few samples, and their product with the Hessian, with those in float64."""
     objective, batch = measured.objective, measured.samples
     if objective.dtype == torch.float64:
         return Outcome("holds", "float64 was asked for")
@@ -142,10 +144,45 @@ def examine_precision(measured: Measured) -> Outcome:
         exact = leaves(BatchLoss(wide, objective.loss).batch_output(point, wide_batch))
         gaps = [_relative_gap(one, other) for one, other in zip(outputs, exact, strict=True)]
     gap = max(gaps, default=0.0)
-    if gap <= PRECISION_RTOL:
-        return Outcome("holds", f"outputs differ from those in float64 by {gap:.1e}", error=gap)
-    found = f"the model computes in less than float32: its outputs differ from those in float64 by {gap:.1e}"
-    return Outcome("noted", f"{found}, and so do all numbers that follow from them", error=gap)
+    if gap > PRECISION_RTOL:
+        found = f"the model computes in less than float32: its outputs differ from those in float64 by {gap:.1e}"
+        return Outcome("noted", f"{found}, and so do all numbers that follow from them", error=gap)
+    found = f"outputs differ from those in float64 by {gap:.1e}"
+    if not measured.differentiates:
+        return Outcome("holds", found, error=gap)
+    if _is_rounding(objective):
+        found = f"the loss is {objective.reference.loss:.2g}, and float32 has no digits for what makes it larger than 0"
+        return Outcome("broken", found, WIDER)
+    if measured.errors.rounding is None:
+        return Outcome("holds", found, error=gap)
+    return _judge_digits(measured.errors, objective.reference.loss, found)
+
+
+def _is_rounding(objective: Objective) -> bool:
+    """Whether the mean loss is 0 to float32: of predictions that are never wholly sure, or with a gradient."""
+    loss, eps = abs(objective.reference.loss), torch.finfo(objective.dtype).eps
+    never_sure = objective.loss.structure.kind in ("classes", "binary")
+    return loss < eps if never_sure else loss == 0 and objective.reference.gradient_norm > 0
+
+
+def _judge_digits(errors: DerivativeErrors, loss: float, found: str) -> Outcome:
+    """The outcome for gradient and product of the first samples in float32 beside those in float64.
+
+    1 - p of a prediction p near 1 has few digits in float32, and the curvature of cross-entropy consists of it; so have
+    small residuals of a regression, of which gradients consist. Samples of little loss have as little of the whole.
+    """
+    assert errors.rounding is not None
+    share = min(1.0, abs(errors.loss / loss)) if loss else 1.0
+    gaps = dict(zip(("gradients", "products"), errors.rounding, strict=True))
+    words = ", ".join(f"{name} by {gap:.1e}" for name, gap in gaps.items())
+    few = [name for name, gap in gaps.items() if gap * share > FEW_DIGITS]
+    error = max(gaps.values()) * share
+    if not few:
+        return Outcome("holds", f"{found}, {words}", error=error)
+    said = f"losses so near 0 leave few digits: in float32 and in float64 the first samples' {{}} differ: {words}"
+    if gaps["products"] * share > LOST_DIGITS:
+        return Outcome("broken", said.format("products"), WIDER, error)
+    return Outcome("noted", said.format(" and ".join(few)), WIDER, error)
 
 
 def _relative_gap(one: Tensor, other: Tensor) -> float:
@@ -162,8 +199,8 @@ CLOSING_CHECKS: tuple[Check[Measured], ...] = (
     Check("slope", "the gradient is the derivative of the loss", "3 gradients of a few samples", examine_slope),
     Check(
         "precision",
-        "the model computes in the precision that is asked for",
-        "2 forward passes of a few samples",
+        "the numbers have the digits of the precision that is asked for",
+        "2 forward passes and 2 products of a few samples",
         examine_precision,
     ),
     Check("curvature", "products are derivatives of the gradient", "1 product of a few samples", examine_curvature),

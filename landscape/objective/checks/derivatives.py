@@ -42,10 +42,14 @@ ROUNDING = 10  # multiples of the rounding of a difference quotient that are no 
 
 @dataclass(frozen=True)
 class RelativeError:
-    """The relative error of a derivative; `rough` says that rounding or kinks blur the differences."""
+    """The relative error of a derivative; `rough` says that rounding or kinks blur the differences.
+
+    `hidden` says that the loss is so near 0 that rounding hides its differences at every step.
+    """
 
     value: float
     rough: bool = False
+    hidden: bool = False
 
     @property
     def limit(self) -> float:
@@ -57,13 +61,32 @@ class RelativeError:
 class DerivativeErrors:
     """The errors of the gradient and of the Hessian-vector product, in so many `parameters` of the model.
 
-    `product` is None if no product was compared, with the reason in `missing` if it failed.
+    `product` is None if no product was compared, with the reason in `missing` if it failed. `rounding` are the relative
+    differences of gradient and product in float32 from those in float64, None if there is none, and `loss` is the mean
+    loss of the samples.
     """
 
     gradient: RelativeError
     product: RelativeError | None
     missing: str = ""
     parameters: int = 0
+    rounding: tuple[float, float] | None = None
+    loss: float = math.nan
+
+
+@dataclass(frozen=True)
+class Quotients:
+    """The difference quotient of the loss and of its gradient `(P,)`, the mean slope, and the loss at both ends."""
+
+    loss: float
+    slope: float
+    gradient: Tensor
+    up: float
+    down: float
+
+    def unit(self, epsilon: float) -> float:
+        """What both losses are multiples of: that of the numbers whose difference a loss near 0 is."""
+        return min((lowest_bit(loss) for loss in (self.up, self.down) if loss), default=epsilon)
 
 
 @dataclass(frozen=True)
@@ -81,13 +104,15 @@ class Line(ABC):
     def product(self) -> Tensor:
         """The Hessian at theta times the direction `(P,)`, as measurements compute it."""
 
-    def quotients(self, step: float) -> tuple[float, float, Tensor, float]:
-        """The difference quotients of loss and gradient, the mean slope of the gradients, and the loss's size."""
+    def quotients(self, step: float) -> Quotients:
+        """The difference quotients of loss and gradient over a step to both sides."""
         (up, up_gradient), (down, down_gradient) = (
             self.gradient_at(self.theta + sign * step * self.direction) for sign in (1, -1)
         )
         slope = (dot(up_gradient, self.direction) + dot(down_gradient, self.direction)) / 2
-        return float(up - down) / (2 * step), slope, (up_gradient - down_gradient) / (2 * step), float(up.abs())
+        return Quotients(
+            float(up - down) / (2 * step), slope, (up_gradient - down_gradient) / (2 * step), float(up), float(down)
+        )
 
 
 @dataclass(frozen=True)
@@ -101,16 +126,26 @@ class BatchLine(Line):
         """The loss at a point, and its gradient."""
         return self.batch_loss.batch_gradient(point, self.batch)
 
+    def mean_loss(self) -> float:
+        """The mean loss of the batch at theta."""
+        with torch.no_grad():
+            total = self.batch_loss.batch_total(self.theta, self.batch)
+        return float(total) / (self.batch_loss.batch_count(self.batch) or 1.0)
+
     def product(self) -> Tensor:
         """The Hessian-vector product `(P,)`, by two backward passes, as measurements compute it."""
+        return self.derivatives()[1]
+
+    def derivatives(self) -> tuple[Tensor, Tensor]:
+        """The gradient at theta and the Hessian-vector product, both `(P,)`."""
         point = self.theta.detach().requires_grad_()
 
-        def twice() -> Tensor:
-            """The derivative of the gradient along the direction."""
+        def twice() -> tuple[Tensor, Tensor]:
+            """The gradient, and its derivative along the direction."""
             (gradient,) = torch.autograd.grad(self.batch_loss.batch_total(point, self.batch), point, create_graph=True)
             if not gradient.requires_grad:
-                return torch.zeros_like(point)
-            return torch.autograd.grad(gradient, point, self.direction)[0]
+                return gradient, torch.zeros_like(point)
+            return gradient.detach(), torch.autograd.grad(gradient, point, self.direction)[0]
 
         with torch.enable_grad():
             return reraise_user_errors(self.batch, twice)
@@ -133,7 +168,25 @@ def derivative_errors(
             raise
         line = _line(BatchLoss(function, loss), theta, batch)  # parts of it are float32, whatever it is given
         found = line_errors(line, FLOAT32_STEPS, second=second)
-    return replace(found, parameters=theta.numel())
+        return replace(found, parameters=theta.numel())
+    found = replace(found, parameters=theta.numel())
+    if not second or theta.dtype == torch.float64:
+        return found
+    exact = replace(line, theta=point)
+    narrow = BatchLine(theta, line.direction.to(theta.dtype), BatchLoss(function, loss), batch)
+    return replace(found, rounding=_rounding(narrow, exact), loss=exact.mean_loss())
+
+
+def _rounding(narrow: BatchLine, wide: BatchLine) -> tuple[float, float]:
+    """The relative differences of gradient and product along a line in float32 from those in float64."""
+    pairs = list(zip(narrow.derivatives(), wide.derivatives(), strict=True))
+    gradient, product = (_relative_distance(rounded.double(), exact) for rounded, exact in pairs)
+    return gradient, product
+
+
+def _relative_distance(rounded: Tensor, exact: Tensor) -> float:
+    size = norm(exact)
+    return distance(rounded, exact) / size if size else math.inf if norm(rounded) else 0.0
 
 
 def judge(error: RelativeError, fault: str, fix: str, where: str = "") -> Outcome:
@@ -141,6 +194,8 @@ def judge(error: RelativeError, fault: str, fix: str, where: str = "") -> Outcom
 
     `where` says in what it was looked at, if not in all.
     """
+    if error.hidden:
+        return Outcome("holds", f"rounding hides the differences of a loss so near 0{where}", error=0.0)
     if error.value <= error.limit:
         return Outcome("holds", f"relative difference {error.value:.1e}{where}", error=error.value)
     return Outcome("broken", f"{fault}: relative difference {error.value:.2g}", fix, error.value)
@@ -167,26 +222,46 @@ def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> BatchLine:
 def line_errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:
     """The errors over the steps; later steps are taken only where the first ones are blurred."""
     product = line.product() if second else None
+    epsilon = torch.finfo(line.theta.dtype).eps
     gradient_gaps: list[float] = []
     product_gaps: list[float] = []
+    hidden = 0  # steps over which the loss moves by a few of its units, and no quotient tells
     for step in steps:
-        difference, slope, change, size = line.quotients(step)
-        noise = ROUNDING * torch.finfo(line.theta.dtype).eps / step
-        whole = max(abs(difference), abs(slope))
-        explained = _value_of_rounding(gradient_gaps, step)
-        gradient_gaps.append(_relative(abs(difference - slope), whole, noise * size, explained))
+        quotients = line.quotients(step)
+        slope, noise = quotients.slope, ROUNDING * epsilon / step
+        gap, whole = abs(quotients.loss - slope), max(abs(quotients.loss), abs(slope))
+        if gap > MAX_ERROR * whole and gap <= ROUNDING * quotients.unit(epsilon) / step:
+            hidden += 1
+            gradient_gaps.append(math.inf)
+        else:
+            explained = _value_of_rounding(gradient_gaps, step)
+            gradient_gaps.append(_relative(gap, whole, noise * abs(quotients.up), explained))
         if product is not None:
-            gap = distance(change, product)
-            whole = max(norm(change), norm(product))
+            gap = distance(quotients.gradient, product)
+            whole = max(norm(quotients.gradient), norm(product))
             explained = _value_of_rounding(product_gaps, step)
             product_gaps.append(_relative(gap, whole, noise * abs(slope), explained))
         errors = [_settle(gaps, steps) for gaps in (gradient_gaps, product_gaps) if gaps]
         if all(error is not None for error in errors):
             break
+    settled = _settle(gradient_gaps, steps)
+    if settled is None and hidden >= min(len(STEPS), len(steps)):
+        settled = RelativeError(0.0, hidden=True)
     return DerivativeErrors(
-        _settle(gradient_gaps, steps) or _worst_error(gradient_gaps, steps),
+        settled or _worst_error(gradient_gaps, steps),
         (_settle(product_gaps, steps) or _worst_error(product_gaps, steps)) if product_gaps else None,
     )
+
+
+def lowest_bit(value: float) -> float:
+    """The largest power of two that a number other than 0 is a multiple of.
+
+    >>> lowest_bit(0.75), lowest_bit(6.0)
+    (0.25, 2.0)
+    """
+    fraction, exponent = math.frexp(value)
+    digits = int(math.ldexp(fraction, 53))
+    return math.ldexp(digits & -digits, exponent - 53)
 
 
 def _value_of_rounding(gaps: list[float], step: float) -> float:

@@ -223,3 +223,63 @@ def test_a_dead_net_has_no_derivative_to_compare() -> None:
 )
 def test_rounding_widens_the_limit(error: RelativeError, limit: float) -> None:
     assert error.limit == limit
+
+
+def sure_objective(scale: float, disturb: Callable[[Tensor], Tensor], dtype: str = "float32") -> Objective:
+    """A net that is right about all samples, surer with a larger scale; `disturb` changes its hidden values."""
+
+    class Sure(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(3)
+            self.a, self.b = nn.Linear(5, 16), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return scale * self.b(disturb(torch.tanh(self.a(x))))  # type: ignore[no-any-return]
+
+    model, x = Sure(), torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    return Objective(model, (x, model(x).argmax(1)), "cross_entropy", dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [10.0, 100.0, 300.0, 1e3, 3e3])
+def test_rounding_of_a_loss_near_0_is_no_fault_of_the_gradient(scale: float, dtype: str) -> None:
+    errors = errors_of(sure_objective(scale, torch.clone, dtype))
+    assert errors.gradient.hidden or errors.gradient.value < errors.gradient.limit
+    assert errors.gradient.hidden == (scale >= 1e3)
+
+
+@pytest.mark.parametrize("scale", [10.0, 30.0])
+def test_a_fault_shows_while_the_loss_has_digits(scale: float) -> None:
+    errors = errors_of(sure_objective(scale, lambda z: z * (1 + z.detach())))
+    assert errors.gradient.value > errors.gradient.limit
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(10.0, "holds"), (1e4, "broken")])
+def test_digits_that_float32_loses_are_told(scale: float, verdict: str) -> None:
+    checks = {
+        one.check: one for one in landscape.run(landscape.Trace(rtol=0.5), sure_objective(scale, torch.clone)).checks
+    }
+    assert checks["precision"].verdict == verdict
+    wide = landscape.run(landscape.Trace(rtol=0.5), sure_objective(scale, torch.clone, "float64"))
+    assert wide.trouble() is None
+
+
+def test_products_of_samples_that_decide_are_compared_with_float64() -> None:
+    """Cross-entropies of 1e-7: the products of float32 miss percents, by no other sign."""
+    gap = 16.0
+    x = torch.eye(4).repeat(5, 1)
+    model = nn.Linear(4, 4, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(gap * torch.eye(4))
+    checks, traces = {}, {}
+    for dtype in ("float32", "float64"):
+        result = landscape.run(
+            landscape.Trace(rtol=0.01), Objective(model, (x, x.argmax(1)), "cross_entropy", dtype=dtype)
+        )
+        checks[dtype], traces[dtype] = {one.check: one for one in result.checks}["precision"], result.trace
+    assert abs(traces["float32"] / traces["float64"] - 1) > 1e-3
+    assert checks["float32"].verdict in ("noted", "broken")
+    assert "few digits" in checks["float32"].found
+    assert checks["float32"].fix == "--dtype float64"
+    assert checks["float64"].verdict == "holds"
