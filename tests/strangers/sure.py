@@ -61,17 +61,17 @@ def _() -> Problem:
     return model, ragged(x, (output > 0).float(), sizes=SIZES), "bce"
 
 
-@bring(
-    "sure classifier as objective",
-    "the same by a function of model and batch",
-    options={"objective": by_sample},
-    mean=mean_of(by_sample),
-)
-def _() -> Problem:
-    model, x, output = sure_net(300)
-    labels = output.argmax(1)
-    batches: list[Any] = [{"x": a, "labels": b} for a, b in zip(x.split(25), labels.split(25), strict=True)]
-    return model, batches, None
+for name, who, scale, expect in (
+    ("sure classifier as objective", "the same by a function of model and batch", 300, "right"),
+    ("surer than float32 tells, as objective", "memorized data under an objective", 10_000, "refused"),
+):
+
+    @bring(name, who, options={"objective": by_sample}, mean=mean_of(by_sample), expect=expect)
+    def _(scale: float = scale) -> Problem:
+        model, x, output = sure_net(scale)
+        labels = output.argmax(1)
+        batches: list[Any] = [{"x": a, "labels": b} for a, b in zip(x.split(25), labels.split(25), strict=True)]
+        return model, batches, None
 
 
 @bring("surer than float32 tells", "memorized data: the loss is 0", expect="refused", terms=cross_entropy_terms)

@@ -13,6 +13,7 @@ from torch import Tensor
 from landscape.data.batches import Batch, to_device
 from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, listing
+from landscape.losses.terms import TermsLoss
 from landscape.network.state import attribute_changes, plain_state
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Check, Outcome, sample_count
@@ -28,6 +29,7 @@ LOSS_RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # between the losses be
 LOSS_ATOL = 1e-6  # for losses near 0, where float32 outputs decide
 PRECISION_RTOL = 2e-4  # of the largest output: bfloat16 and float16 inside a model make 5e-4 to 1e-2, float32 1e-6
 WIDER = "--dtype float64"
+SMALL_LOSS = 1e-3  # mean loss below which it is the cause of few digits
 LOST_DIGITS, FEW_DIGITS = 1e-2, 2e-4  # relative differences from float64: a product is lost, or has few digits
 CUSTOM_FIX = (
     "landscape doctor CKPT names it too; replace custom autograd functions, detach() and rounding by differentiable "
@@ -137,25 +139,27 @@ def examine_precision(measured: Measured) -> Outcome:
     objective, batch = measured.objective, measured.samples
     if objective.dtype == torch.float64:
         return Outcome("holds", "float64 was asked for")
+    gap = None if isinstance(objective.loss, TermsLoss) else _output_gap(objective, batch)
+    if gap is not None and gap > PRECISION_RTOL:
+        found = f"the model computes in less than float32: its outputs differ from those in float64 by {gap:.1e}"
+        return Outcome("noted", f"{found}, and so do all numbers that follow from them", error=gap)
+    gaps = {} if gap is None else {"outputs": gap}
+    if measured.differentiates and _is_rounding(objective):
+        found = f"the loss is {objective.reference.loss:.2g}, and float32 has no digits for what makes it larger than 0"
+        return Outcome("broken", found, WIDER)
+    if not measured.differentiates or measured.errors.rounding is None:
+        return Outcome("holds", _describe_gaps(gaps) or "nothing was compared", error=gap)
+    return _judge_digits(measured.errors, objective.reference.loss, gaps)
+
+
+def _output_gap(objective: Objective, batch: Batch) -> float:
+    """The largest difference of the outputs of a few samples from those in float64, relative to the largest output."""
     wide, point = in_float64(objective.function, objective.theta, objective.loss, batch)
     with torch.no_grad():
         outputs = leaves(objective.batch_output(objective.theta, batch))
         wide_batch = to_device(batch, objective.device, torch.float64)
         exact = leaves(BatchLoss(wide, objective.loss).batch_output(point, wide_batch))
-        gaps = [_relative_gap(one, other) for one, other in zip(outputs, exact, strict=True)]
-    gap = max(gaps, default=0.0)
-    if gap > PRECISION_RTOL:
-        found = f"the model computes in less than float32: its outputs differ from those in float64 by {gap:.1e}"
-        return Outcome("noted", f"{found}, and so do all numbers that follow from them", error=gap)
-    found = f"outputs differ from those in float64 by {gap:.1e}"
-    if not measured.differentiates:
-        return Outcome("holds", found, error=gap)
-    if _is_rounding(objective):
-        found = f"the loss is {objective.reference.loss:.2g}, and float32 has no digits for what makes it larger than 0"
-        return Outcome("broken", found, WIDER)
-    if measured.errors.rounding is None:
-        return Outcome("holds", found, error=gap)
-    return _judge_digits(measured.errors, objective.reference.loss, found)
+        return max((_relative_gap(one, other) for one, other in zip(outputs, exact, strict=True)), default=0.0)
 
 
 def _is_rounding(objective: Objective) -> bool:
@@ -165,7 +169,7 @@ def _is_rounding(objective: Objective) -> bool:
     return loss < eps if never_sure else loss == 0 and objective.reference.gradient_norm > 0
 
 
-def _judge_digits(errors: DerivativeErrors, loss: float, found: str) -> Outcome:
+def _judge_digits(errors: DerivativeErrors, loss: float, gaps: dict[str, float]) -> Outcome:
     """The outcome for gradient and product of the first samples in float32 beside those in float64.
 
     1 - p of a prediction p near 1 has few digits in float32, and the curvature of cross-entropy consists of it; so have
@@ -173,16 +177,19 @@ def _judge_digits(errors: DerivativeErrors, loss: float, found: str) -> Outcome:
     """
     assert errors.rounding is not None
     share = min(1.0, abs(errors.loss / loss)) if loss else 1.0
-    gaps = dict(zip(("gradients", "products"), errors.rounding, strict=True))
-    words = ", ".join(f"{name} by {gap:.1e}" for name, gap in gaps.items())
-    few = [name for name, gap in gaps.items() if gap * share > FEW_DIGITS]
-    error = max(gaps.values()) * share
-    if not few:
-        return Outcome("holds", f"{found}, {words}", error=error)
-    said = f"losses so near 0 leave few digits: in float32 and in float64 the first samples' {{}} differ: {words}"
-    if gaps["products"] * share > LOST_DIGITS:
-        return Outcome("broken", said.format("products"), WIDER, error)
-    return Outcome("noted", said.format(" and ".join(few)), WIDER, error)
+    derivatives = dict(zip(("gradients", "products"), errors.rounding, strict=True))
+    error = share * max(derivatives.values())
+    if not error > FEW_DIGITS:
+        return Outcome("holds", _describe_gaps(gaps | derivatives), error=error)
+    cause = "losses so near 0 leave" if errors.loss < SMALL_LOSS else "rounding leaves"
+    found = f"{cause} few digits: of the first samples, {_describe_gaps(derivatives)}"
+    return Outcome("broken" if share * derivatives["products"] > LOST_DIGITS else "noted", found, WIDER, error)
+
+
+def _describe_gaps(gaps: Mapping[str, float]) -> str:
+    """Relative differences from float64 in words."""
+    named = ", ".join(f"{name} by {gap:.1e}" for name, gap in gaps.items())
+    return f"differences from float64: {named}" if named else ""
 
 
 def _relative_gap(one: Tensor, other: Tensor) -> float:
