@@ -56,8 +56,9 @@ lint: $(VENV)/installed  ## Check style and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/installed  ## Check types
+types: $(VENV)/installed  ## Check types, and that the benchmarks name what there is
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file benchmarks/mypy.ini benchmarks
 
 format: $(VENV)/installed  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

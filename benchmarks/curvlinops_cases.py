@@ -135,7 +135,7 @@ def fisher_deviation(case: Case) -> float:
     """How many standard errors v'Fv of drawn labels lies from v'Gv, with the Gauss-Newton matrix G."""
     objective = case.objective()
     vector = torch.randn(objective.space.size, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    drawn = operator("fisher", objective, labels=LABELS)
+    drawn: Any = operator("fisher", objective, labels=LABELS)
     value = float((vector.T @ drawn.matmat(vector)).item())
     expected = float((vector.T @ operator("ggn", objective).matmat(vector)).item())
     error = float(drawn.label_variances(vector)[0]) ** 0.5

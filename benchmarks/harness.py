@@ -180,7 +180,7 @@ def _measure(file: str, tables: Mapping[str, Measure], chosen: argparse.Namespac
 def _add_earlier(name: str, device: str, figures: dict[str, Any], seconds: dict[str, float]) -> None:
     """Adds the tables that were written before at this commit, in place; those at hand win."""
     path = _path(name, device)
-    stored = json.loads(path.read_text()) if path.exists() else {"about": {"commit": ""}}
+    stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"about": {"commit": ""}}
     if stored["about"]["commit"] == commit():
         figures.update({title: table for title, table in stored["figures"].items() if title not in figures})
         seconds.update({title: time for title, time in stored["about"]["seconds"].items() if title not in seconds})

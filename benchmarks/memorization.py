@@ -88,8 +88,8 @@ def collection(device: str) -> dict[str, dict[str, float]]:
     }
     jobs: dict[str, Callable[[], Any]] = {"gradient": lambda: float(objective.value_and_gradient()[0])}
     for name, some in groups.items():
-        collector = FactorCollector(objective, some, FactorSettings("sampled"))
-        jobs[name] = lambda collector=collector: float(objective.sums(collector.kernel)[1].sum())  # type: ignore[misc]
+        collector = FactorCollector(objective, some, FactorSettings("sampled"), {})
+        jobs[name] = lambda collector=collector: collector.add(objective)  # type: ignore[misc]
     seconds = harness.interleaved(jobs, repeats=7)
     mixing = layers * length * width  # scores and their sums over values, half of them masked
     rows = {

@@ -96,7 +96,7 @@ def rise(objective: Objective, bits: list[int]) -> float:
     """The change of the loss with so many bits in each layer."""
     layers = layers_to_change(CHANGES, objective)
     vectors = ChangeVectors(objective, layers, Granularity.parse(CHANGES.granularity))
-    moved = objective.theta + vectors.mixed([WeightChange(bits=int(n)) for n in bits])
+    moved = objective.theta + vectors.mix([WeightChange(bits=int(n)) for n in bits])
     return float(objective.value(moved) - objective.value())
 
 
