@@ -78,7 +78,7 @@ bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known too
 	$(BIN)/python benchmarks/report.py
 
 bench-long: $(VENV)/installed-bench  ## Measure the speed of large and many jobs (about 50 minutes)
-	for name in products eig spectrum; do $(BIN)/python benchmarks/$$name.py --long || exit 1; done
+	for name in products eig spectrum ranks; do $(BIN)/python benchmarks/$$name.py --long || exit 1; done
 	for name in $(LONG); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/report.py
 

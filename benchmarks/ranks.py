@@ -88,7 +88,6 @@ if __name__ == "__main__":
         {
             "Ranks: products, MLP of 1.3M, 4,096 samples": products,
             "Ranks: points, digits-resnet": points,
-            "Ranks: weights in parts, transformer of 20M": parts,
         },
-        {},
+        long={"Ranks: weights in parts, transformer of 20M": parts},
     )

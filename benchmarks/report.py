@@ -49,7 +49,7 @@ COMPARISONS = (
     Comparison("20 eigenvalues, MLP", "eig-cpu", "top 20 of digits-mlp, tol 1e-3", "seconds", "s"),
     Comparison("20 eigenvalues, ResNet", "eig-long-cpu", "top 20 of digits-resnet, tol 1e-3, one run", "seconds", "s"),
     Comparison("density, MLP", "spectrum-cpu", "8 probes x 64 steps, digits-mlp", "seconds", "s"),
-    Comparison("density, ResNet", "spectrum-cpu", "8 probes x 64 steps, digits-resnet, 64 images", "seconds", "s"),
+    Comparison("density, ResNet", "spectrum-cpu", "8 probes x 64 steps, digits-resnet, 32 images", "seconds", "s"),
     Comparison("products, ResNet", "products-cpu", "Products: conv: digits-resnet, 256 images", VECTORS, "gradients"),
     Comparison("products, MLP", "products-cpu", "Products: MLP: digits-mlp, 256 images", VECTORS, "gradients"),
     Comparison(
