@@ -37,6 +37,7 @@ FLOAT32_STEPS = (1e-4, 1e-5, 1e-3)  # for models that cannot compute in float64
 MAX_ERROR = 1e-3  # relative, in float64: a right derivative agrees to 1e-6
 MAX_ROUGH_ERROR = 5e-2  # the same where float32 rounding or kinks blur the differences
 SAME_ERROR = 2.0  # ratio of the errors of a fault at small and at large steps; those of rounding shrink with the step
+LARGEST_TERM = 2.0**17  # numbers, such as logits, whose difference a loss near 0 may be
 ROUNDING = 10  # multiples of the rounding of a difference quotient that are no error
 
 
@@ -85,8 +86,12 @@ class Quotients:
     down: float
 
     def unit(self, epsilon: float) -> float:
-        """What both losses are multiples of: that of the numbers whose difference a loss near 0 is."""
-        return min((lowest_bit(loss) for loss in (self.up, self.down) if loss), default=epsilon)
+        """What both losses are multiples of: the last digit of the numbers whose difference a loss near 0 is.
+
+        0 where it is none, as of a loss that is a whole number.
+        """
+        found = min((lowest_bit(loss) for loss in (self.up, self.down) if loss), default=epsilon)
+        return found if found <= LARGEST_TERM * epsilon else 0.0
 
 
 @dataclass(frozen=True)

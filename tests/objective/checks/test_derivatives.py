@@ -249,6 +249,22 @@ def test_rounding_of_a_loss_near_0_is_no_fault_of_the_gradient(scale: float, dty
     assert errors.gradient.hidden == (scale >= 1e3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_of_whole_numbers_hides_no_fault(dtype: str) -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return Rounded.apply(4 * self.a(x))  # type: ignore[no-any-return, no-untyped-call]
+
+    model, x = Counts(), torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
+    errors = errors_of(Objective(model, (x, torch.zeros(16, 3)), "mse", dtype=dtype))
+    assert errors.gradient.value > errors.gradient.limit
+
+
 @pytest.mark.parametrize("scale", [10.0, 30.0])
 def test_a_fault_shows_while_the_loss_has_digits(scale: float) -> None:
     errors = errors_of(sure_objective(scale, lambda z: z * (1 + z.detach())))
