@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -149,7 +150,8 @@ def examine_precision(measured: Measured) -> Outcome:
         return Outcome("broken", found, WIDER)
     if not measured.differentiates or measured.errors.rounding is None:
         return Outcome("holds", _describe_gaps(gaps) or "nothing was compared", error=gap)
-    return _judge_digits(measured.errors, objective.reference.loss, gaps)
+    few = batch.size / max(objective.batches.samples, batch.size)
+    return _judge_digits(measured.errors, objective.reference.loss, few, gaps)
 
 
 def _output_gap(objective: Objective, batch: Batch) -> float:
@@ -169,11 +171,12 @@ def _is_rounding(objective: Objective) -> bool:
     return loss < eps if never_sure else loss == 0 and objective.reference.gradient_norm > 0
 
 
-def _judge_digits(errors: DerivativeErrors, loss: float, gaps: dict[str, float]) -> Outcome:
-    """The outcome for gradient and product of the first samples in float32 beside those in float64.
+def _judge_digits(errors: DerivativeErrors, loss: float, part: float, gaps: dict[str, float]) -> Outcome:
+    """The outcome for gradient and product of the first samples, a part of all, in float32 beside those in float64.
 
     1 - p of a prediction p near 1 has few digits in float32, and the curvature of cross-entropy consists of it; so have
-    small residuals of a regression, of which gradients consist. Samples of little loss have as little of the whole.
+    small residuals of a regression, of which gradients consist. Samples of little loss have as little of the whole, and
+    rounding of many samples is a mean of independent errors: digits are lost if it is still large then.
     """
     assert errors.rounding is not None
     share = min(1.0, abs(errors.loss / loss)) if loss else 1.0
@@ -183,7 +186,8 @@ def _judge_digits(errors: DerivativeErrors, loss: float, gaps: dict[str, float])
         return Outcome("holds", _describe_gaps(gaps | derivatives), error=error)
     cause = "losses so near 0 leave" if errors.loss < SMALL_LOSS else "rounding leaves"
     found = f"{cause} few digits: of the first samples, {_describe_gaps(derivatives)}"
-    return Outcome("broken" if share * derivatives["products"] > LOST_DIGITS else "noted", found, WIDER, error)
+    lost = share * math.sqrt(part) * derivatives["products"] > LOST_DIGITS
+    return Outcome("broken" if lost else "noted", found, WIDER, error)
 
 
 def _describe_gaps(gaps: Mapping[str, float]) -> str:
