@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LEVEL_COUNT = 60  # filled levels: enough to look continuous
 LINE_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which contour lines are drawn
 MARK_LETTERS = "ABC"  # of the checkpoints on a plane
+BESIDE_BAR = 0.7  # of the panel's width, that a color bar leaves: it is taller than the plane
 LIGHT = 0.55  # luminance from which a color needs dark lines on it
 
 
@@ -57,7 +58,7 @@ def draw_contours(
     _draw_marks(result, axes, named=True)
     _set_frame(result, axes)
     set_heading(axes, heading)
-    draw_legend(axes, 2)
+    draw_legend(axes, 2, BESIDE_BAR)
 
 
 def _outline(color: str = "black") -> list[Any]:

@@ -86,10 +86,10 @@ def set_label(axes: Axes, which: str, text: str) -> None:
     (axes.set_xlabel if which == "x" else axes.set_ylabel)(lines)
 
 
-def draw_legend(axes: Axes, most_columns: int = MAX_COLUMNS) -> None:
+def draw_legend(axes: Axes, most_columns: int = MAX_COLUMNS, share: float = 1.0) -> None:
     """Draws the legend between the panel and its heading, where it covers no data; nothing without labels.
 
-    It is to be drawn after the heading is set, which it lifts.
+    It is to be drawn after the heading is set, which it lifts. Its columns have a share of the panel's width.
     """
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
@@ -98,7 +98,7 @@ def draw_legend(axes: Axes, most_columns: int = MAX_COLUMNS) -> None:
     letters = max(16, int((OVERHANG * room / size - HANDLE) / WIDE_LETTER))
     labels = [label if "$" in label else cut(label, letters) for label in labels]
     widest = size * (LETTER * max(map(_length, labels)) + HANDLE)
-    columns = max(1, min(len(labels), most_columns, int(OVERHANG * room // widest)))
+    columns = max(1, min(len(labels), most_columns, int(OVERHANG * share * room // widest)))
     axes.legend(
         handles, labels, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False,
         columnspacing=1.0, handletextpad=0.5, labelspacing=0.25, borderpad=0.2, borderaxespad=0.2,

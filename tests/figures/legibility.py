@@ -30,6 +30,8 @@ def faults(figure: Any) -> list[str]:
             box = legend.get_window_extent()
             if covers(box, inside):
                 found.append("a legend covers its panel")
+            elif any(covers(box, other.get_window_extent()) for other in figure.axes):
+                found.append("a legend covers another panel, or a color bar")
             if heading.get_text() and covers(box, heading.get_window_extent()):
                 found.append(f"a legend covers the heading {heading.get_text()!r}")
         for axis in (axes.xaxis, axes.yaxis, *([axes.zaxis] if axes.name == "3d" else [])):

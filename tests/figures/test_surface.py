@@ -52,6 +52,11 @@ def test_other_formats(classification: Data, suffix: str, tmp_path: Path) -> Non
     assert (tmp_path / f"a{suffix}").read_bytes()[:5] in (b"%PDF-", b"<?xml")
 
 
+@pytest.mark.parametrize("width", [8.0, 8.5, 10.0, 12.0, 17.5])
+def test_the_legend_of_a_plane_stands_beside_no_color_bar(classification: Data, width: float, tmp_path: Path) -> None:
+    save(measured(classification), tmp_path / "a.png", panel=("loss",), width=width, title="")
+
+
 def test_a_regression_has_no_accuracy(tmp_path: Path) -> None:
     x = torch.randn(9, 5)
     result = landscape.run(Surface(grid="5"), Objective(nn.Linear(5, 1), [(x, x[:, :1])], "mse"))
