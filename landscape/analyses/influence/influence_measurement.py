@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from landscape.analyses.influence.influence import Influence
     from landscape.objective import Objective
 
-FEW_DIGITS = 1e-3  # relative rounding of a gradient p - y beyond which a note says so
+GRADIENT_ROUNDING = 1e-3  # relative rounding of a gradient p - y beyond which a note says so
 MOST_COLUMNS = 32  # of a product: more share a pass, and take memory
 
 
@@ -228,7 +228,7 @@ def _sure_queries(columns: Mapping[str, Any], curved: Objective) -> list[str]:
     sure = [
         f"{name} ({loss:.2g})"
         for name, loss in zip(columns["query"], columns["query_loss"], strict=True)
-        if torch.finfo(curved.dtype).eps > FEW_DIGITS * loss
+        if torch.finfo(curved.dtype).eps > GRADIENT_ROUNDING * loss
     ]
     if not sure:
         return []

@@ -150,8 +150,8 @@ def examine_precision(measured: Measured) -> Outcome:
         return Outcome("broken", found, WIDER)
     if not measured.differentiates or measured.errors.rounding is None:
         return Outcome("holds", _describe_gaps(gaps) or "nothing was compared", error=gap)
-    few = batch.size / max(objective.batches.samples, batch.size)
-    return _judge_digits(measured.errors, objective.reference.loss, few, gaps)
+    part = batch.size / max(objective.batches.samples, batch.size)
+    return _judge_digits(measured.errors, objective.reference.loss, part, gaps)
 
 
 def _output_gap(objective: Objective, batch: Batch) -> float:

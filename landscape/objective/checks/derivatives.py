@@ -131,26 +131,22 @@ class BatchLine(Line):
         """The loss at a point, and its gradient."""
         return self.batch_loss.batch_gradient(point, self.batch)
 
-    def mean_loss(self) -> float:
-        """The mean loss of the batch at theta."""
-        with torch.no_grad():
-            total = self.batch_loss.batch_total(self.theta, self.batch)
-        return float(total) / (self.batch_loss.batch_count(self.batch) or 1.0)
-
     def product(self) -> Tensor:
         """The Hessian-vector product `(P,)`, by two backward passes, as measurements compute it."""
-        return self.derivatives()[1]
+        return self.derivatives()[2]
 
-    def derivatives(self) -> tuple[Tensor, Tensor]:
-        """The gradient at theta and the Hessian-vector product, both `(P,)`."""
+    def derivatives(self) -> tuple[float, Tensor, Tensor]:
+        """The mean loss at theta, the gradient of the summed loss and its Hessian-vector product, both `(P,)`."""
         point = self.theta.detach().requires_grad_()
 
-        def twice() -> tuple[Tensor, Tensor]:
-            """The gradient, and its derivative along the direction."""
-            (gradient,) = torch.autograd.grad(self.batch_loss.batch_total(point, self.batch), point, create_graph=True)
+        def twice() -> tuple[float, Tensor, Tensor]:
+            """Loss and gradient, and the gradient's derivative along the direction."""
+            total = self.batch_loss.batch_total(point, self.batch)
+            mean = float(total.detach()) / (self.batch_loss.batch_count(self.batch) or 1.0)
+            (gradient,) = torch.autograd.grad(total, point, create_graph=True)
             if not gradient.requires_grad:
-                return gradient, torch.zeros_like(point)
-            return gradient.detach(), torch.autograd.grad(gradient, point, self.direction)[0]
+                return mean, gradient, torch.zeros_like(point)
+            return mean, gradient.detach(), torch.autograd.grad(gradient, point, self.direction)[0]
 
         with torch.enable_grad():
             return reraise_user_errors(self.batch, twice)
@@ -174,24 +170,21 @@ def derivative_errors(
         line = _line(BatchLoss(function, loss), theta, batch)  # parts of it are float32, whatever it is given
         found = line_errors(line, FLOAT32_STEPS, second=second)
         return replace(found, parameters=theta.numel())
-    found = replace(found, parameters=theta.numel())
-    if not second or theta.dtype == torch.float64:
-        return found
-    exact = replace(line, theta=point)
-    narrow = BatchLine(theta, line.direction.to(theta.dtype), BatchLoss(function, loss), batch)
-    return replace(found, rounding=_rounding(narrow, exact), loss=exact.mean_loss())
+    if second and theta.dtype == torch.float32:
+        narrow = BatchLine(theta, line.direction.to(theta.dtype), BatchLoss(function, loss), batch)
+        found = _with_rounding(found, narrow, replace(line, theta=point))
+    return replace(found, parameters=theta.numel())
 
 
-def _rounding(narrow: BatchLine, wide: BatchLine) -> tuple[float, float]:
-    """The relative differences of gradient and product along a line in float32 from those in float64."""
-    pairs = list(zip(narrow.derivatives(), wide.derivatives(), strict=True))
-    gradient, product = (_relative_distance(rounded.double(), exact) for rounded, exact in pairs)
-    return gradient, product
-
-
-def _relative_distance(rounded: Tensor, exact: Tensor) -> float:
-    size = norm(exact)
-    return distance(rounded, exact) / size if size else math.inf if norm(rounded) else 0.0
+def _with_rounding(found: DerivativeErrors, narrow: BatchLine, wide: BatchLine) -> DerivativeErrors:
+    """The errors with the relative differences of gradient and product in float32 from those in float64."""
+    loss, *exact = wide.derivatives()
+    _, *rounded = narrow.derivatives()
+    gradient, product = (
+        _relative(distance(one.double(), other), norm(other), 0.0, 0.0)
+        for one, other in zip(rounded, exact, strict=True)
+    )
+    return replace(found, rounding=(gradient, product), loss=loss)
 
 
 def judge(error: RelativeError, fault: str, fix: str, where: str = "") -> Outcome:
