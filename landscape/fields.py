@@ -56,6 +56,7 @@ class Gauge:
     for each random vector), `floor` that with the smallest difference beyond rounding, and `rtol` that with the
     requested relative half-width. `advice` is a sentence for users who would gate on the number. `by_samples` says that
     the error is by the choice of the samples alone, which measurements of the same data share: gates leave it out.
+    `data_error` is the field with such an error beside that of the method.
     """
 
     error: str = ""
@@ -64,6 +65,7 @@ class Gauge:
     rtol: str = ""
     advice: str = ""
     by_samples: bool = False
+    data_error: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import typer
 from landscape import figures
 from landscape.errors import UsageError
 from landscape.history import History
-from landscape.side_by_side import SideBySide, compare, labels_of_files, labels_of_runs, read_beside
+from landscape.side_by_side import SideBySide, caveats, compare, labels_of_files, labels_of_runs, read_beside
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
 from landscape_cli import tables
@@ -79,10 +79,16 @@ def _write(table: SideBySide, stored: Sequence[Any], path: Path, kind: str) -> N
         replace_file(path, _text(table, kind).encode())
         return
     if isinstance(stored[0], History):
-        figures.save_histories(stored, path, labels=table.labels)
+        figures.save_histories(stored, path, labels=table.labels, caveats=table.reasons)
         return
     fingerprints = " ".join(one.fingerprint(name) for one in stored for name in one)
-    figures.save_overlay([one.records for one in stored], path, labels=table.labels, fingerprint=fingerprints)
+    figures.save_overlay(
+        [one.records for one in stored],
+        path,
+        labels=table.labels,
+        fingerprint=fingerprints,
+        caveats=caveats(stored, table.labels, figures.OVERLAID),
+    )
 
 
 def _print(table: SideBySide, form: Format) -> None:

@@ -166,7 +166,7 @@ def _draw_histories(files: list[Path], stored: list[Any], look: Look, output: Pa
     """The picture of a run's history, or several in one."""
     from landscape import figures
     from landscape.history import History
-    from landscape.side_by_side import labels_of_runs
+    from landscape.side_by_side import caveats_of_runs, labels_of_runs
 
     if not all(isinstance(one, History) for one in stored):
         raise UsageError("histories of runs are drawn together with each other alone", fix="name others")
@@ -176,7 +176,8 @@ def _draw_histories(files: list[Path], stored: list[Any], look: Look, output: Pa
         _require_whole(look, "several runs in one picture")
         if output is None:
             raise UsageError("several files make one picture", fix="-o FILE.png")
-        figures.save_histories(stored, output, labels=labels_of_runs(stored, files), **vars(look))
+        labels = labels_of_runs(stored, files)
+        figures.save_histories(stored, output, labels=labels, caveats=caveats_of_runs(stored, labels), **vars(look))
         return output
     picture = output or paths.picture_of_history(files[0], part="-".join(look.panel), ending=ending)
     figures.save(stored[0], picture, fingerprint=stored[0].fingerprint, **vars(look))
@@ -186,6 +187,7 @@ def _draw_histories(files: list[Path], stored: list[Any], look: Look, output: Pa
 def _draw_together(stored: list[Results], look: Look, output: Path | None) -> list[Path]:
     """The surfaces of several files in one picture."""
     from landscape import figures
+    from landscape.side_by_side import caveats
 
     missing = [str(one.file) for one in stored if "surface" not in one.records]
     kinds = {one.records["surface"].beta is None for one in stored if not missing}
@@ -196,11 +198,13 @@ def _draw_together(stored: list[Results], look: Look, output: Path | None) -> li
         )
     if output is None:
         raise UsageError("several files make one picture", fix="-o FILE.png")
+    names = [one.title("surface") for one in stored]
     figures.save_surfaces(
         [one.records["surface"] for one in stored],
         output,
-        names=[one.title("surface") for one in stored],
+        names=names,
         fingerprint=" ".join(one.fingerprint("surface") for one in stored),
+        caveats=caveats(stored, names, ["surface"]),
         **vars(look),
     )
     return [output]

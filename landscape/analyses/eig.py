@@ -39,7 +39,12 @@ class EigResult(PopulationColumns):
     eigenvalues: np.ndarray = array(
         "rank",
         help="Eigenvalue of the matrix.",
-        gauge=Gauge("error_bounds", floor="rounding", advice="gate on [0], with tol = 1e-3 or less in [check.eig]"),
+        gauge=Gauge(
+            "error_bounds",
+            floor="rounding",
+            advice="gate on [0], with tol = 1e-3 or less in [check.eig]",
+            data_error="data_standard_errors",
+        ),
     )
     residuals: np.ndarray = array("rank", help="||A v - lambda v|| of the unit vector v, with rounding.")
     error_bounds: np.ndarray = array(

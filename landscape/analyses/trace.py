@@ -39,6 +39,7 @@ class TraceResult(PopulationColumns):
             "draws",
             rtol="rtol",
             advice="gate on it: with the same seed, changes far below rtol are seen",
+            data_error="data_standard_error",
         ),
     )
     standard_error: float = scalar(

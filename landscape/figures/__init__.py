@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landscape.figures.canvas import drawing as drawing
     from landscape.figures.canvas import picture as picture
     from landscape.figures.look import Look as Look
+    from landscape.figures.overlay import OVERLAID as OVERLAID
     from landscape.figures.registry import FIGURES as FIGURES
     from landscape.figures.registry import drawn as drawn
     from landscape.figures.registry import panel_names as panel_names
@@ -32,6 +33,7 @@ HOMES = {
     "FIGURES": "registry",
     "FORMATS": "saving",
     "Look": "look",
+    "OVERLAID": "overlay",
     "draw": "canvas",
     "drawing": "canvas",
     "drawn": "registry",
@@ -46,6 +48,7 @@ HOMES = {
 __all__ = [
     "FIGURES",
     "FORMATS",
+    "OVERLAID",
     "Look",
     "draw",
     "drawing",

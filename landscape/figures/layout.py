@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, filterwarnings
 
+from landscape.errors import clean
 from landscape.figures.look import Look
 from landscape.figures.texts import LETTER, font_size, legend_text
 
@@ -22,6 +23,7 @@ INCH = 2.54  # centimeters
 NARROWEST_PANEL = 8.0  # centimeters: the labels of a narrower panel leave no room for it
 PRINTED_HEIGHT = 0.8  # of a panel, relative to its width: labels take more of a small panel
 WIDE_HEIGHT = (6.0, 0.2)  # of a wide panel at most, in centimeters and relative to its width
+MAX_NOTES = 3  # below all panels
 MISSING_GLYPHS = "Glyph .* missing from font"  # a warning: a name in another script is drawn as boxes
 COLLAPSED = "constrained_layout not applied"  # a warning: long names leave no room for a panel
 PROJECTIONS = {"solid": "3d"}  # of panels that are not flat, by name
@@ -71,6 +73,16 @@ def set_title(figure: Figure | SubFigure, text: str) -> None:
     size = font_size(rcParams["font.size"])
     letters = int(72 * figure.bbox.width / figure.dpi / (LETTER * size))
     figure.suptitle("\n".join(wrap(legend_text(text), letters)), fontsize=size)
+
+
+def set_footnotes(figure: Figure, notes: Sequence[str]) -> None:
+    """Writes sentences below all panels, in as many lines as they need; beyond three it says how many are left."""
+    shown = [*notes[:MAX_NOTES], *([f"and {len(notes) - MAX_NOTES} more"] if len(notes) > MAX_NOTES else [])]
+    size = font_size("small")
+    letters = int(72 * figure.bbox.width / figure.dpi / (LETTER * size))
+    lines = [line for note in shown for line in wrap(clean(note), letters)]
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=size, x=0.01, ha="left", parse_math=False)
 
 
 def to_bytes(figure: Figure, kind: str, dpi: float, metadata: dict[str, Any] | None = None) -> bytes:

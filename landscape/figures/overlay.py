@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.figures.style import GREY, SeriesStyle, label_integers, series_style
-from landscape.figures.texts import cut, draw_legend, letters_beside, set_heading, shorten
+from landscape.figures.texts import cut, draw_legend, letters_beside, set_heading, set_label, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,13 +34,20 @@ def _styles(results: Named) -> list[tuple[str, Any, SeriesStyle]]:
 
 
 def _draw_eig(results: Named, axes: Axes) -> None:
+    by_samples = False
     for label, result, style in _styles(results):
         rank = np.arange(len(result.eigenvalues))
         bars: Any = {"yerr": result.residuals, "elinewidth": 1.2, "color": style.color, "label": label}
         axes.errorbar(rank, result.eigenvalues, fmt=style.mark, markersize=5, **bars)
+        if result.data_standard_errors is not None:
+            ends: Any = {"yerr": result.data_standard_errors, "elinewidth": 0.8, "capsize": 4, "color": style.color}
+            axes.errorbar(rank, result.eigenvalues, fmt="none", **ends)
+            by_samples = True
     axes.axhline(0, color=GREY, linewidth=0.8)
     label_integers(axes)
-    axes.set(xlabel="rank", ylabel="eigenvalue (bars: residual)")
+    with_ends = ", with ends: error by samples" if by_samples else ""
+    axes.set_xlabel("rank")
+    set_label(axes, "y", f"eigenvalue (bars: residual{with_ends})")
     set_heading(axes, "largest eigenvalues")
 
 
@@ -90,3 +97,4 @@ DRAWN: Mapping[str, Callable[[Named, Any], None]] = {
     "trace": _draw_trace,
     "sharpness": _draw_sharpness,
 }
+OVERLAID = (*DRAWN, "surface")  # lines and planes have panels of their own

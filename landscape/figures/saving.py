@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.errors import UsageError
 from landscape.figures import history, overlay, surface
 from landscape.figures.canvas import NONE, as_svg, entitle, make_large_parts_images
-from landscape.figures.layout import dots_per_inch, new_figure, to_bytes
+from landscape.figures.layout import dots_per_inch, new_figure, set_footnotes, to_bytes
 from landscape.figures.look import Context, Look
 from landscape.figures.registry import draw_panels, require_panels
 from landscape.figures.style_sheets import settings
@@ -68,35 +68,52 @@ def _heading_of(result: Any) -> str:
 
 
 def save_surfaces(
-    results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str, **look: Any
+    results: Sequence[SurfaceResult],
+    path: Path,
+    *,
+    names: Sequence[str],
+    fingerprint: str,
+    caveats: Sequence[str] = (),
+    **look: Any,
 ) -> None:
-    """Draws several surfaces side by side on one color scale, or several lines into one panel."""
+    """Draws several surfaces side by side on one color scale, or several lines into one panel, and caveats below."""
     chosen = Look(**look)
     panels = ["lines"] if results[0].beta is None else [f"plane-{number}" for number in range(len(results))]
-    _save(path, panels, lambda axes: surface.draw_together(results, names, axes, chosen), chosen, "", fingerprint)
+    _save(
+        path, panels, lambda axes: surface.draw_together(results, names, axes, chosen), chosen, "", fingerprint, caveats
+    )
 
 
-def save_histories(histories: Sequence[History], path: Path, *, labels: Sequence[str], **look: Any) -> None:
+def save_histories(
+    histories: Sequence[History], path: Path, *, labels: Sequence[str], caveats: Sequence[str] = (), **look: Any
+) -> None:
     """Draws several runs over each other; raises UsageError if there is nothing that all of them have."""
     chosen = Look(**look)
     names = [name for name, _ in history.together(histories)]
     if not names:
         raise UsageError("the runs have nothing in common that can be drawn", fix="the same measurements of each")
     fingerprint = " ".join(one.fingerprint for one in histories)
-    _save(path, names, lambda axes: history.draw_runs(histories, labels, axes), chosen, "", fingerprint)
+    _save(path, names, lambda axes: history.draw_runs(histories, labels, axes), chosen, "", fingerprint, caveats)
 
 
-def save_overlay(results: Sequence[Mapping[str, Any]], path: Path, *, labels: Sequence[str], fingerprint: str) -> None:
+def save_overlay(
+    results: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    labels: Sequence[str],
+    fingerprint: str,
+    caveats: Sequence[str] = (),
+) -> None:
     """Draws what several checkpoints all have into one picture: a panel for each analysis, or lines and planes.
 
-    `results` are by the names of their analyses. Raises UsageError if there is nothing that all of them have.
+    Below them stand the `caveats`, sentences that a reader must know. `results` are by the names of their analyses. Raises UsageError if there is nothing that all of them have.
     """
     names, draw_all = _overlay_panels(results, labels)
     if not names:
         raise UsageError(
             "the results have nothing in common that can be drawn", fix=f"one of {', '.join(overlay.DRAWN)} of each"
         )
-    _save(path, names, draw_all, Look(), "", fingerprint)
+    _save(path, names, draw_all, Look(), "", fingerprint, caveats)
 
 
 def overlay_drawing(
@@ -124,8 +141,16 @@ def _overlay_panels(results: Sequence[Mapping[str, Any]], labels: Sequence[str])
     return [*names, *(f"plane-{number}" for number in range(planes))], draw_all
 
 
-def _save(path: Path, names: Sequence[str], draw_all: DrawAll, look: Look, heading: str, fingerprint: str) -> None:
-    """Draws panels into a file that carries the fingerprint."""
+def _save(
+    path: Path,
+    names: Sequence[str],
+    draw_all: DrawAll,
+    look: Look,
+    heading: str,
+    fingerprint: str,
+    caveats: Sequence[str] = (),
+) -> None:
+    """Draws panels, and caveats below them, into a file that carries the fingerprint."""
     if path.suffix not in FORMATS:
         raise UsageError(f"{path} is no picture that can be drawn", fix=f"a name that ends in {', '.join(FORMATS)}")
     note = {"Subject" if path.suffix == ".pdf" else "Description": f"{paths.PICTURE_MARK}{fingerprint}"}
@@ -133,6 +158,7 @@ def _save(path: Path, names: Sequence[str], draw_all: DrawAll, look: Look, headi
         figure, axes = new_figure(names, look)
         draw_all(axes)
         entitle(axes, look, heading)
+        set_footnotes(figure, caveats)
         if path.suffix != ".png":
             make_large_parts_images(figure)
         image = to_bytes(figure, path.suffix[1:], dots_per_inch(look), note)

@@ -110,7 +110,7 @@ def _fields_of_run(name: str) -> frozenset[str]:
         f.name for f in described_fields(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")
     }
     gauges = [gauge_of(analysis.result, field) for field in number_fields(analysis.result)]
-    errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor, gauge.rtol)}
+    errors = {name for gauge in gauges for name in (gauge.error, gauge.data_error, gauge.draws, gauge.floor, gauge.rtol)}
     return frozenset(counts | errors | {field.name for field in described_fields(analysis, Option)})
 
 
@@ -142,6 +142,17 @@ def read_metric(result: Result, metric: Metric) -> Reading:
         result.not_unique(metric.field, index),
         _remedy(result, metric) if reason else "",
     )
+
+
+def data_error(result: Result, metric: Metric) -> float | None:
+    """The standard error of a metric by the choice of the samples; None where it is not known."""
+    gauge, index = gauge_of(type(result), metric.field), _find_element(result, metric)
+    name = gauge.data_error or (gauge.error if gauge.by_samples else "")
+    values = getattr(result, name) if name else None
+    if values is None or isinstance(index, str):
+        return None
+    error = _element(values, index)
+    return error if math.isfinite(error) else None
 
 
 def _remedy(result: Result, metric: Metric) -> str:

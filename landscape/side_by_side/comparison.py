@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from landscape.errors import UsageError
 from landscape.fields import Gauge, gauge_of
 from landscape.gates.entry import Run, run_of_result
 from landscape.gates.losses import COMPARABLE_LOSS_GAP, loss_gap
-from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_of, read_metric
+from landscape.gates.metric import RESULT_TYPES, Metric, data_error, describes_run, metrics_of, read_metric
 from landscape.history import History
 from landscape.session import Results, read
 from landscape.side_by_side.labels import labels_of_files, labels_of_runs
@@ -57,13 +57,23 @@ def compare(
     names = list(labels) if labels else labels_of_files([one.file for one in stored])
     if len(names) != len(stored) or len(set(names)) < len(names):
         raise UsageError(f"{len(set(names))} labels for {len(stored)} results", fix="a label of its own for each")
-    runs = [
-        {name: run_of_result(name, record, one.groups[name].attributes) for name, record in one.records.items()}
-        for one in stored
-    ]
+    runs = _runs(stored)
     chosen = _choose_metrics(stored, metrics, every)
     rows = [*_common_rows(stored, runs), *(_row(metric, stored, runs, names) for metric in chosen)]
     return SideBySide(tuple(names), tuple(rows))
+
+
+def caveats(stored: Sequence[Results], names: Sequence[str], analyses: Iterable[str]) -> list[str]:
+    """Why those of the analyses that all results have may not be compared with that of the first, each reason once."""
+    runs = _runs(stored)
+    shared = [name for name in analyses if all(name in own for own in runs)]
+    pairs = list(zip(runs[1:], names[1:], strict=True))
+    reasons = [
+        _not_the_same(analysis, own, runs[0], name, names[0]) or _other_loss(analysis, own, runs[0], name, names[0])
+        for analysis in shared
+        for own, name in pairs
+    ]
+    return [reason for reason in dict.fromkeys(reasons) if reason]
 
 
 def read_beside(path: str | Path) -> Any:
@@ -80,6 +90,14 @@ def results_beside(path: Path) -> Path:
     if not file.exists():
         raise UsageError(f"{path} has no results beside it: there is no {file}", fix=f"landscape eig {path}")
     return file
+
+
+def _runs(stored: Sequence[Results]) -> list[dict[str, Run]]:
+    """The measurements of each, by analysis."""
+    return [
+        {name: run_of_result(name, record, one.groups[name].attributes) for name, record in one.records.items()}
+        for one in stored
+    ]
 
 
 def _choose_metrics(stored: Sequence[Results], named: Sequence[str] | None, every: bool) -> list[Metric]:
@@ -129,9 +147,9 @@ def _row(metric: Metric, stored: Sequence[Results], runs: Sequence[Mapping[str, 
     first, *others = (_cell(metric, one) for one in stored)
     cells = [first]
     for cell, own, name in zip(others, runs[1:], names[1:], strict=True):
-        reason = cell.reason or first.reason or _not_the_same(metric, own, runs[0], name, names[0])
+        reason = cell.reason or first.reason or _not_the_same(metric.analysis, own, runs[0], name, names[0])
         if not reason:
-            cell, reason = apart_from(cell, first), _other_loss(metric, own, runs[0], name, names[0])
+            cell, reason = apart_from(cell, first), _other_loss(metric.analysis, own, runs[0], name, names[0])
         cells.append(replace(cell, reason=reason))
     return Row(str(metric), metric.about.help, tuple(cells))
 
@@ -140,18 +158,19 @@ def _cell(metric: Metric, results: Results) -> Cell:
     if metric.analysis not in results:
         return Cell(math.nan, reason=f"{metric.analysis} was not measured: landscape {metric.analysis}")
     reading = read_metric(results[metric.analysis], metric)
-    return Cell(reading.value, reading.error, reason=reading.not_gateable)
+    by_samples = data_error(results[metric.analysis], metric)
+    return Cell(reading.value, reading.error, reason=reading.not_gateable, data_error=by_samples)
 
 
-def _not_the_same(metric: Metric, own: Mapping[str, Run], first: Mapping[str, Run], name: str, base: str) -> str:
+def _not_the_same(analysis: str, own: Mapping[str, Run], first: Mapping[str, Run], name: str, base: str) -> str:
     """In what two measurements differ, so that their numbers cannot be compared; "" if they are the same."""
-    apart = "; ".join(own[metric.analysis].mismatches(first[metric.analysis], base, trained=True))
-    return f"{metric.analysis} of {name} is not the same measurement: {apart}" if apart else ""
+    apart = "; ".join(own[analysis].mismatches(first[analysis], base, trained=True))
+    return f"{analysis} of {name} is not the same measurement: {apart}" if apart else ""
 
 
-def _other_loss(metric: Metric, own: Mapping[str, Run], first: Mapping[str, Run], name: str, base: str) -> str:
+def _other_loss(analysis: str, own: Mapping[str, Run], first: Mapping[str, Run], name: str, base: str) -> str:
     """Why a difference may only be one of the loss; "" if the losses are near."""
-    gap = loss_gap(own[metric.analysis], first[metric.analysis])
+    gap = loss_gap(own[analysis], first[analysis])
     if gap is None:
         return ""
     return (

@@ -19,9 +19,18 @@ def compare_histories(histories: Sequence[Any], names: list[str]) -> SideBySide:
         raise UsageError("histories of runs are compared with each other alone", fix="landscape compare RUN/ RUN/")
     if len(names) != len(histories) or len(set(names)) < len(names):
         raise UsageError(f"{len(set(names))} labels for {len(histories)} runs", fix="a label of its own for each")
+    return SideBySide(tuple(names), tuple(_rows(histories, _other_measurements(histories, names))))
+
+
+def caveats_of_runs(histories: Sequence[History], names: Sequence[str]) -> list[str]:
+    """Why the numbers of runs may not be compared with those of the first, each reason once."""
+    return [reason for reason in dict.fromkeys(_other_measurements(histories, names)) if reason]
+
+
+def _other_measurements(histories: Sequence[History], names: Sequence[str]) -> list[str]:
+    """In what each other run was measured differently from the first; "" for those that were not."""
     pairs = zip(histories[1:], names[1:], strict=True)
-    reasons = [_other_measurement(one, histories[0], name) for one, name in pairs]
-    return SideBySide(tuple(names), tuple(_rows(histories, reasons)))
+    return [_other_measurement(one, histories[0], name) for one, name in pairs]
 
 
 def _rows(histories: Sequence[History], reasons: Sequence[str]) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any
@@ -22,7 +22,12 @@ MEASURES_OF_SHARPNESS = (
     "sharpness.s_avg[0]",
     "flatness.lambda_1",
 )
+RESAMPLED = ("eig", "trace")  # analyses that tell, on request, what another choice of samples would change
 MANY_ERRORS = 100  # beyond which their number says no more
+BY_SAMPLES = (
+    "by samples: in standard errors of the choice of samples, as if each had samples of its own; those that they "
+    "share make it no larger in most cases"
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Cell:
     """A number of one checkpoint, its error if that is known, and how far it is from that of the first checkpoint.
 
     `in_errors` is the difference in standard errors of the difference. `reason` says why there is no difference, or
-    why it may be one of the loss alone.
+    why it may be one of the loss alone. `data_error` is the error by the choice of samples, where it was asked for, and
+    `in_data_errors` the difference in those.
     """
 
     value: float
@@ -38,6 +44,8 @@ class Cell:
     difference: float | None = None
     in_errors: float | None = None
     reason: str = ""
+    data_error: float | None = None
+    in_data_errors: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,10 @@ class SideBySide:
             yield texts
 
     def notes(self) -> list[str]:
-        """The reasons with their numbers."""
-        return [f"({number}) {reason}" for number, reason in enumerate(self.reasons, start=1)]
+        """The reasons with their numbers, and what a difference `by samples` is."""
+        by_samples = any(cell.in_data_errors is not None for row in self.rows for cell in row.cells)
+        numbered = [f"({number}) {reason}" for number, reason in enumerate(self.reasons, start=1)]
+        return [*numbered, *([BY_SAMPLES] if by_samples else [])]
 
     def meanings(self) -> list[str]:
         """In which measures of sharpness each other checkpoint is flatter or sharper than the first, beyond errors."""
@@ -87,18 +97,15 @@ class SideBySide:
 
     def _meaning(self, place: int, label: str) -> str:
         """The measures that differ from those of the first by more than their errors; "" if none is known to."""
+        cells = {row.metric: row.cells[place] for row in self.rows if row.metric in MEASURES_OF_SHARPNESS}
+        known = {name: cell for name, cell in cells.items() if not cell.reason and _is_sure(cell.in_errors)}
+        if not known:
+            return ""
         signs: dict[str, list[str]] = {"flatter": [], "sharper": []}
-        for row in self.rows:
-            cell = row.cells[place]
-            known = cell.in_errors is not None and not cell.reason and abs(cell.in_errors) > SURE_ERRORS
-            if known and row.metric in MEASURES_OF_SHARPNESS:
-                signs["sharper" if (cell.in_errors or 0.0) > 0 else "flatter"].append(row.metric)
-        found = [f"{word} by {', '.join(metrics)}" for word, metrics in signs.items() if metrics]
-        return (
-            f"{label} is {' and '.join(found)} than {self.labels[0]}, beyond the errors of the algorithm"
-            if found
-            else ""
-        )
+        for name, cell in known.items():
+            signs["sharper" if (cell.in_errors or 0.0) > 0 else "flatter"].append(name)
+        found = " and ".join(f"{word} by {', '.join(metrics)}" for word, metrics in signs.items() if metrics)
+        return f"{label} is {found} than {self.labels[0]}, beyond the errors of {_sources_of_error(known)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; NaN and infinity are None."""
@@ -152,10 +159,39 @@ class SideBySide:
 def apart_from(cell: Cell, first: Cell) -> Cell:
     """The cell with its difference from the first one."""
     difference = cell.value - first.value
-    in_errors = None
-    if cell.error is not None and first.error is not None and (error := math.hypot(cell.error, first.error)) > 0:
-        in_errors = difference / error
-    return replace(cell, difference=difference, in_errors=in_errors)
+    return replace(
+        cell,
+        difference=difference,
+        in_errors=_in_errors(difference, cell.error, first.error),
+        in_data_errors=_in_errors(difference, cell.data_error, first.data_error),
+    )
+
+
+def _in_errors(difference: float, mine: float | None, theirs: float | None) -> float | None:
+    """A difference in standard errors of it; None where one of them is not known, or both are 0."""
+    if mine is None or theirs is None:
+        return None
+    error = math.hypot(mine, theirs)
+    return difference / error if error > 0 else None
+
+
+def _is_sure(in_errors: float | None) -> bool:
+    """Whether a difference of so many errors is not chance."""
+    return in_errors is not None and abs(in_errors) > SURE_ERRORS
+
+
+def _sources_of_error(differences: Mapping[str, Cell]) -> str:
+    """Which errors explain none of the differences, and which might, or were not asked for."""
+    asked = {name: cell.in_data_errors for name, cell in differences.items() if cell.in_data_errors is not None}
+    unsure = [name for name, in_errors in asked.items() if not _is_sure(in_errors)]
+    if unsure:
+        return f"the algorithm; other samples might say otherwise of {', '.join(unsure)}"
+    if len(asked) == len(differences):
+        return "the algorithm and of the choice of samples"
+    missing = dict.fromkeys(name.partition(".")[0] for name in differences if name not in asked)
+    resampled = [name for name in missing if name in RESAMPLED]
+    advice = f": {' and '.join(resampled)} with --resample 20 tell whether others would say so" if resampled else ""
+    return f"the algorithm on these samples{advice}"
 
 
 def _text(cell: Cell) -> str:
@@ -167,9 +203,17 @@ def _difference(cell: Cell, first: Cell) -> str:
     if cell.difference is None or not math.isfinite(cell.difference):
         return "-"
     share = f"{100 * cell.difference / abs(first.value):+.3g} %" if first.value else f"{cell.difference:+.3g}"
-    if cell.in_errors is None:
-        return share
-    return f"{share} ({'> 100' if abs(cell.in_errors) > MANY_ERRORS else f'{abs(cell.in_errors):.2g}'} errors)"
+    counts = [
+        f"{_count(in_errors)} {of}"
+        for in_errors, of in ((cell.in_errors, "errors"), (cell.in_data_errors, "by samples"))
+        if in_errors is not None
+    ]
+    return f"{share} ({', '.join(counts)})" if counts else share
+
+
+def _count(in_errors: float) -> str:
+    """How many errors a difference is; more than a hundred are not counted."""
+    return "> 100" if abs(in_errors) > MANY_ERRORS else f"{abs(in_errors):.2g}"
 
 
 def _plain_cell(cell: Cell) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from gate_folders import Captured
 from sample_histories import of_samples
 from torch import Tensor
 
+import landscape
 from landscape import Eig, Objective, Trace, run
 from landscape.errors import UsageError
+from landscape.history.description import MEASUREMENT
 from landscape_cli.compared_results import compare_files
 
 
@@ -129,3 +133,27 @@ def test_runs_are_compared_by_their_files_where_their_folders_are_the_same(runs:
     first, second = document["rows"][0]["cells"]
     assert first["value"] == second["value"] == 30  # the last step
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_says_why_what_it_shows_may_not_be_compared(files: list[Path], tmp_path: Path) -> None:
+    compare(files, "near.svg")
+    assert "the loss of" not in text_of_picture("near.svg")
+    net = tanh_net()
+    with torch.no_grad():
+        net[2].weight.mul_(3)
+    run(Eig(k=1), Objective(net, [data()], "cross_entropy"), output=files[1])
+    compare(files, "far.svg")
+    assert "the loss of b is " in text_of_picture("far.svg")
+
+
+def text_of_picture(name: str) -> str:
+    """The words of a picture, whose lines are elements of their own."""
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", Path(name).read_text()))
+
+
+def test_a_picture_of_runs_says_in_what_they_were_measured_otherwise(runs: list[Path]) -> None:
+    for file in runs:
+        history = landscape.read(file)
+        replace(history, attributes={**history.attributes, MEASUREMENT: json.dumps({"data": file.name})}).save(file)
+    compare(runs, "runs.svg")
+    assert "was measured otherwise: data: " in text_of_picture("runs.svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def test_results_are_drawn_again_beside_each_other_and_as_solids(capsys: Capture
     assert Path("both.pdf").read_bytes().startswith(b"%PDF")
     assert status(["plot", "a.landscape.h5", "--analysis", "eig", "-o", "e.svg"]) == 0
     assert Path("e.svg").exists()
+
+
+def test_a_picture_of_several_surfaces_says_where_their_losses_are_far_apart(capsys: Captured) -> None:
+    for name in ("a.pt", "run/step-0000.pt"):
+        assert status(["surface", name, "--limit", "60", "--dim", "1", "--grid", "5", "--no-plot"]) == 0
+    assert status(["plot", "a.landscape.h5", "run/step-0000.landscape.h5", "-o", "both.svg"]) == 0
+    assert ": cross-entropy flattens as a net" in " ".join(re.findall(r">([^<]+)</text>", Path("both.svg").read_text()))
 
 
 @pytest.fixture(scope="module")

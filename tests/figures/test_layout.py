@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from landscape.figures import Look
-from landscape.figures.layout import DPI, PRINT_DPI, dots_per_inch, new_figure, set_title
+from landscape.figures.layout import DPI, PRINT_DPI, dots_per_inch, new_figure, set_footnotes, set_title
 
 
 def rows_and_columns(count: int, look: Look) -> tuple[int, int]:
@@ -47,3 +47,19 @@ def test_a_title_is_broken_where_it_is_wider_than_the_figure_and_dollars_are_dol
     figure.canvas.draw()
     assert figure._suptitle is not None
     assert figure._suptitle.get_window_extent().width < figure.bbox.width
+
+
+def test_footnotes_are_broken_where_they_are_wider_than_the_figure_and_more_than_three_are_counted() -> None:
+    figure, _ = new_figure(["panel"], Look(width=8.4))
+    set_footnotes(figure, ["the loss of $a_b is another " * 4, "second", "third", "fourth", "fifth"])
+    lines = figure.get_supxlabel().split("\n")
+    assert len(lines) > 4
+    assert lines[-3:] == ["second", "third", "and 2 more"]
+    widths = [len(line) for line in lines]
+    assert max(widths) < 72 * 8.4 / 2.54 / 4  # letters are at least 4 points wide
+
+
+def test_no_footnotes_leave_the_figure_as_it_is() -> None:
+    figure, _ = new_figure(["panel"], Look())
+    set_footnotes(figure, [])
+    assert figure.get_supxlabel() == ""

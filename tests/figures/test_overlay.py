@@ -65,6 +65,16 @@ def test_eigenvalues_stand_over_their_ranks_with_their_residuals(eig_result: Eig
     assert first[0].get_marker() != second[0].get_marker()
 
 
+def test_errors_by_samples_are_bars_with_ends_where_they_are_known(eig_result: EigResult) -> None:
+    known = replace(eig_result, data_standard_errors=np.array([0.5, 0.25, 0.125]))
+    axes = drawn("eig", first=eig_result, second=known)
+    assert len(axes.containers) == 3
+    assert segments(axes.containers[2])[0, :, 1].tolist() == [2.5, 3.5]
+    assert axes.containers[2][2][0].get_color()[0] == pytest.approx(axes.containers[1][2][0].get_color()[0])
+    assert "error by samples" in axes.get_ylabel().replace("\n", " ")
+    assert "error by samples" not in drawn("eig", first=eig_result).get_ylabel()
+
+
 def test_traces_stand_in_the_order_of_their_labels_the_first_on_top(trace_result: TraceResult) -> None:
     skewed = replace(trace_result, trace=5.0, interval=np.array([4.0, 8.0]))
     axes = drawn("trace", first=trace_result, second=skewed)

@@ -17,7 +17,7 @@ from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.trace import TraceResult
 from landscape.errors import UsageError
 from landscape.fields import Array, Scalar, described_fields, gauge_of, number_fields
-from landscape.gates.metric import Metric, describes_run, metrics_of, read_metric
+from landscape.gates.metric import Metric, data_error, describes_run, metrics_of, read_metric
 
 
 def eig(**changes: Any) -> EigResult:
@@ -58,6 +58,19 @@ def test_an_error_by_the_choice_of_the_samples_is_no_error_of_a_comparison() -> 
         result = two_layers(kind_real=np.array([1.0, 2.0]), kind_real_se=np.full(2, error))
         reading = read_metric(result, Metric.parse("sensitivity.kind_real[3 bits]"))
         assert (reading.value, reading.error, reading.not_gateable) == (2.0, None, "")
+
+
+def test_the_error_by_the_choice_of_the_samples_is_known_by_itself() -> None:
+    """As the only error of a number, and beside that of the algorithm; one that is not known is none."""
+    by_samples = two_layers(kind_real=np.array([1.0, 2.0]), kind_real_se=np.array([0.5, 0.25]))
+    assert data_error(by_samples, Metric.parse("sensitivity.kind_real[3 bits]")) == 0.25
+    resampled = eig(data_standard_errors=np.array([0.5, math.nan]))
+    assert data_error(resampled, Metric.parse("eig.eigenvalues[0]")) == 0.5
+    assert data_error(resampled, Metric.parse("eig.eigenvalues[1]")) is None
+    assert data_error(resampled, Metric.parse("eig.eigenvalues[7]")) is None
+    assert data_error(trace(data_standard_error=0.3), Metric.parse("trace.trace")) == 0.3
+    assert data_error(trace(), Metric.parse("trace.trace")) is None
+    assert data_error(trace(), Metric.parse("trace.loss")) is None
 
 
 @pytest.mark.parametrize(
@@ -176,7 +189,7 @@ def test_what_a_gauge_names_is_there() -> None:
         held = {field.name for kind in (Array, Scalar) for field in described_fields(analysis.result, kind)}
         for name in number_fields(analysis.result):
             gauge = gauge_of(analysis.result, name)
-            assert {gauge.error, gauge.draws, gauge.floor} - {""} <= held
+            assert {gauge.error, gauge.data_error, gauge.draws, gauge.floor} - {""} <= held
 
 
 def test_a_number_that_cannot_be_used_has_the_remedy_of_its_reason() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import landscape
 from landscape.errors import OutputError, UsageError
-from landscape.side_by_side import Cell, SideBySide
+from landscape.side_by_side import Cell, SideBySide, caveats
 
 Data = tuple[Tensor, Tensor]
 
@@ -138,3 +138,37 @@ def test_results_that_share_only_a_surface_are_compared(classification: Data, tm
     first, second = rows["gradient norm"]
     assert first.value == landscape.read(files[0]).surface.gradient_norm
     assert second.difference is not None
+
+
+def test_errors_by_samples_stand_beside_those_of_the_algorithm(classification: Data, tmp_path: Path) -> None:
+    resampled = landscape.Eig(k=2, resample=4), landscape.Trace(rtol=0.2, resample=4)
+    files = [measured(tmp_path, f"{name}/last", classification, scale, *resampled) for name, scale in SCALES.items()]
+    rows, (first, second) = rows_of(landscape.compare(*files)), map(landscape.read, files)
+    value = rows["eig.eigenvalues[1]"][1]
+    assert value.data_error == second.eig.data_standard_errors[1]
+    own = math.hypot(first.eig.data_standard_errors[1], second.eig.data_standard_errors[1])
+    assert value.in_data_errors == pytest.approx(value.difference / own)
+    assert rows["trace.trace"][1].data_error == second.trace.data_standard_error
+    assert rows["loss"][1].data_error is None
+
+
+SCALES = {"sgd": 1.0, "sam": 0.97}
+
+
+def test_caveats_are_of_the_analyses_that_all_have_and_of_those_named(
+    files: list[Path], classification: Data, tmp_path: Path
+) -> None:
+    few = classification[0][:8], classification[1][:8]
+    other = measured(tmp_path, "few", few, 1.0, landscape.Eig(k=4))
+    stored = [landscape.read(file) for file in (files[0], other)]
+    (caveat,) = caveats(stored, ["a", "b"], ["eig", "trace"])
+    assert caveat.startswith("eig of b is not the same measurement: data: ")
+    assert caveats(stored, ["a", "b"], ["trace", "density"]) == []
+    assert caveats([landscape.read(file) for file in files], ["a", "b"], ["eig", "trace"]) == []
+
+
+def test_a_caveat_of_several_analyses_stands_once(files: list[Path], classification: Data, tmp_path: Path) -> None:
+    far = measured(tmp_path, "far", classification, 3.0, landscape.Eig(k=4), landscape.Trace(rtol=0.2))
+    stored = [landscape.read(file) for file in (files[0], far)]
+    (caveat,) = caveats(stored, ["a", "b"], ["eig", "trace"])
+    assert caveat.startswith("the loss of b is ")

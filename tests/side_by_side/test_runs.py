@@ -11,6 +11,7 @@ import pytest
 import landscape
 from landscape.errors import UsageError
 from landscape.history import History
+from landscape.side_by_side import caveats_of_runs
 from landscape.side_by_side.labels import labels_of_files, labels_of_runs
 
 
@@ -47,3 +48,9 @@ def test_labels_are_the_shortest_ends_of_folders_else_of_files() -> None:
     assert labels_of_runs([made("x/sgd", 1.0), made("y/sgd", 1.0)], files) == ["x/sgd", "y/sgd"]
     assert labels_of_runs([made("x/sgd", 1.0), made("x/sgd", 1.0)], files) == ["one", "two"]
     assert labels_of_files([Path("a/run.landscape.h5"), Path("b/run.landscape.h5")]) == ["a/run", "b/run"]
+
+
+def test_caveats_of_runs_name_each_other_measurement_once() -> None:
+    histories = [made("a", 1.0), made("b", 1.0, data="e"), made("c", 1.0)]
+    assert caveats_of_runs(histories, ["a", "b", "c"]) == ["b was measured otherwise: data: e here, d there"]
+    assert caveats_of_runs([made("a", 1.0), made("b", 1.0)], ["a", "b"]) == []

@@ -25,6 +25,9 @@ HOSTILE = SideBySide(
 )
 
 
+BY_DATA = ["data_error", "in_data_errors"]
+
+
 def difference(first: Cell, second: Cell) -> str:
     """The text beside a cell that is compared with the first one."""
     (texts,) = SideBySide(("a", "b"), (Row("x", "", (first, apart_from(second, first))),)).cells()
@@ -133,7 +136,7 @@ def test_json_has_every_number_of_every_cell() -> None:
 
 def test_frames_have_a_row_for_each_quantity_and_checkpoint() -> None:
     frame = HOSTILE.to_dataframe()
-    assert frame.columns.tolist() == ["metric", "checkpoint", "value", "error", "difference", "in_errors", "reason"]
+    assert frame.columns.tolist() == ["metric", "checkpoint", "value", "error", "difference", "in_errors", "reason", *BY_DATA]
     assert len(frame) == 8
 
 
@@ -146,10 +149,60 @@ def test_what_is_flatter_beyond_errors_is_said_of_measures_of_sharpness_alone() 
         row("sharpness.s_avg[0]", 4.0, "other data"), row("density.lambda_max", None),
     )  # fmt: skip
     assert SideBySide(("a", "b"), rows).meanings() == [
-        "b is flatter by eig.eigenvalues[0], trace.trace than a, beyond the errors of the algorithm"
+        f"b is flatter by eig.eigenvalues[0], trace.trace than a, {BEYOND}: eig and trace {ADVICE}"
     ]
     both = (*rows[:1], row("trace.trace", 7.0))
     assert SideBySide(("a", "b"), both).meanings() == [
-        "b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, beyond the errors of the algorithm"
+        f"b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, {BEYOND}: eig and trace {ADVICE}"
     ]
     assert SideBySide(("a", "b"), rows[2:]).meanings() == []
+
+
+BEYOND = "beyond the errors of the algorithm on these samples"
+ADVICE = "with --resample 20 tell whether others would say so"
+
+
+def test_a_difference_is_in_errors_by_samples_where_both_are_known() -> None:
+    """Errors of 3 and 4 by the algorithm, of 30 and 40 by the samples."""
+    first, second = Cell(20.0, 3.0, data_error=30.0), Cell(30.0, 4.0, data_error=40.0)
+    found = apart_from(second, first)
+    assert (found.in_errors, found.in_data_errors) == (2.0, 0.2)
+    assert difference(first, second) == "+50 % (2 errors, 0.2 by samples)"
+    assert apart_from(second, Cell(20.0, 3.0)).in_data_errors is None
+    assert difference(Cell(20.0, data_error=3.0), Cell(30.0, data_error=4.0)) == "+50 % (2 by samples)"
+
+
+def test_what_by_samples_means_is_a_note_where_it_stands() -> None:
+    cells = Cell(20.0, 3.0, data_error=30.0), Cell(30.0, 4.0, data_error=40.0)
+    table = SideBySide(("a", "b"), (Row("x", "", (cells[0], apart_from(cells[1], cells[0]))),))
+    assert [note.partition(":")[0] for note in table.notes()] == ["by samples"]
+    assert table.reasons == ()
+    assert "as if each had samples of its own" in table.to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("by_samples", "sentence"),
+    [
+        ((4.0, -5.0), "beyond the errors of the algorithm and of the choice of samples"),
+        (
+            (2.9, -5.0),
+            "beyond the errors of the algorithm; other samples might say otherwise of eig.eigenvalues[0]",
+        ),
+        ((4.0, None), f"{BEYOND}: trace {ADVICE}"),
+        ((None, None), f"{BEYOND}: eig and trace {ADVICE}"),
+    ],
+    ids=["both", "one-unsure", "one-unknown", "unknown"],
+)
+def test_a_verdict_says_which_errors_it_has_seen(by_samples: tuple[float | None, ...], sentence: str) -> None:
+    names = ("eig.eigenvalues[0]", "trace.trace")
+    rows = [
+        Row(name, "", (Cell(1.0), Cell(2.0, 0.1, 1.0, 50.0, in_data_errors=of_data)))
+        for name, of_data in zip(names, by_samples, strict=True)
+    ]
+    (found,) = SideBySide(("a", "b"), tuple(rows)).meanings()
+    assert found == f"b is sharper by eig.eigenvalues[0], trace.trace than a, {sentence}"
+
+
+def test_measures_that_cannot_be_resampled_are_said_of_these_samples() -> None:
+    row = Row("sharpness.s_avg[0]", "", (Cell(1.0), Cell(2.0, 0.1, 1.0, 50.0)))
+    assert SideBySide(("a", "b"), (row,)).meanings() == [f"b is sharper by sharpness.s_avg[0] than a, {BEYOND}"]

@@ -34,7 +34,9 @@ class LlcResult(Result):
     follows_loss: ClassVar[bool] = False
 
     llc: float = scalar(
-        "n beta (E[L] - L(theta)), the local learning coefficient.", gauge=Gauge("llc_se"), label="coefficient"
+        "n beta (E[L] - L(theta)), the local learning coefficient.",
+        gauge=Gauge("llc_se", data_error="data_standard_error"),
+        label="coefficient",
     )
     llc_se: float = scalar("Standard error of the coefficient over the draws of the chains.")
     lower: float = scalar("Lower end of its 95 % interval, of chance in the chains and of the step's bias.")
