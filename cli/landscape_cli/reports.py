@@ -109,13 +109,17 @@ def as_json(report: Report) -> str:
 
 
 def as_github(report: Report) -> str:
-    """Workflow commands of GitHub Actions: at most ten annotations, of all verdicts but plain passes."""
+    """Workflow commands of GitHub Actions: at most ten annotations, one for each reason of all but plain passes."""
     every = [("error", f"landscape: {name}", error) for name, error in report.failures]
     ordered = sorted(report.verdicts, key=lambda verdict: list(SIGNS).index(verdict.status))
-    every += [
-        (LEVELS.get(verdict.status, "notice"), f"landscape: {verdict.metric}", _sentence(verdict))
+    groups = _groups(
+        (verdict, (verdict.status, verdict.why, verdict.notes, verdict.fix))
         for verdict in ordered
         if verdict.status in LEVELS or verdict.notes
+    )
+    every += [
+        (LEVELS.get(group[0].status, "notice"), f"landscape: {_metrics(group)}", _sentence(group))
+        for group in groups.values()
     ]
     if len(every) > MAX_ANNOTATIONS:
         left = len(every) - MAX_ANNOTATIONS + 1
@@ -141,8 +145,8 @@ def as_junit(report: Report) -> str:
         kinds = {"regression": "failure", "inconclusive": "error", "stale": "skipped"}
         if verdict.status in kinds:
             about = {"message": verdict.why} | ({"type": verdict.status} if verdict.status != "stale" else {})
-            ElementTree.SubElement(case, kinds[verdict.status], about).text = _sentence(verdict)
-        ElementTree.SubElement(case, "system-out").text = " | ".join(_row(verdict)[2:]) + "\n" + _sentence(verdict)
+            ElementTree.SubElement(case, kinds[verdict.status], about).text = _sentence([verdict])
+        ElementTree.SubElement(case, "system-out").text = " | ".join(_row(verdict)[2:]) + "\n" + _sentence([verdict])
     for name, error in report.failures:
         case = _case(suite, name, "measurement")
         ElementTree.SubElement(case, "error", {"message": error.splitlines()[0], "type": "error"}).text = error
@@ -186,10 +190,11 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     return verdict.checkpoint, verdict.metric, *values, verdict.change, allowed, verdict.status
 
 
-def _sentence(verdict: Verdict) -> str:
-    """The verdict with its reason, notes and remedy, in one line."""
-    parts = [f"{verdict.metric} of {verdict.checkpoint}: {verdict.why or verdict.status}", *verdict.notes]
-    return "; ".join(filter(None, [*parts, verdict.fix and f"fix: {verdict.fix}"]))
+def _sentence(verdicts: Sequence[Verdict]) -> str:
+    """What verdicts of one reason are about, with that, their notes and their remedy, in one line."""
+    first = verdicts[0]
+    parts = [f"{_about(verdicts)}: {first.why or first.status}", *first.notes]
+    return "; ".join(filter(None, [*parts, first.fix and f"fix: {first.fix}"]))
 
 
 def reasons_and_notes(verdicts: Iterable[Verdict]) -> Iterable[str]:
@@ -231,10 +236,13 @@ def _groups(pairs: Iterable[tuple[Verdict, T]]) -> dict[T, list[Verdict]]:
 
 def _about(verdicts: Sequence[Verdict]) -> str:
     """The metrics and the checkpoints of some verdicts: `eig.eigenvalues[0], trace.trace of a.pt`."""
-    metrics, checkpoints = (
-        list(dict.fromkeys(names)) for names in zip(*((v.metric, v.checkpoint) for v in verdicts), strict=True)
-    )
-    return f"{listing(metrics, MAX_NAMED)} of {listing(checkpoints, MAX_NAMED)}"
+    checkpoints = dict.fromkeys(verdict.checkpoint for verdict in verdicts)
+    return f"{_metrics(verdicts)} of {listing(checkpoints, MAX_NAMED)}"
+
+
+def _metrics(verdicts: Sequence[Verdict]) -> str:
+    """The metrics of some verdicts, each once."""
+    return listing(dict.fromkeys(verdict.metric for verdict in verdicts), MAX_NAMED)
 
 
 def _document(verdict: Verdict) -> dict[str, Any]:

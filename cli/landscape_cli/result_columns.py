@@ -12,8 +12,8 @@ from rich import box
 from rich.table import Table
 
 from landscape.analyses import Result
+from landscape.analyses.numbers import SHORT, is_standard_error, number, with_error
 from landscape.fields import ERROR_SUFFIX, Array, Described, Scalar, described_fields, gauge_of, number_fields
-from landscape_cli.numbers import SHORT, number, with_error
 from landscape_cli.tables import safe
 
 # fields of results keep the spelling of the first version, in which results files store them
@@ -131,7 +131,7 @@ def _cell(result: Result, name: str, column: Any, errors: Any, index: int) -> st
         return NOT_APPLICABLE
     if error is None:
         return describe_number(kind, name, value)
-    bound = not _is_standard_error(error_field(kind, name))
+    bound = not is_standard_error(error_field(kind, name))
     return with_error(
         float(value), float(error), bound=bound, percent=description(kind, name).percent, undetermined=SHORT
     )
@@ -144,11 +144,6 @@ def error_field(kind: type[Result], name: str) -> str:
     if error not in numbers or getattr(numbers[name], "dims", ()) != getattr(numbers[error], "dims", ()):
         return ""
     return error
-
-
-def _is_standard_error(name: str) -> bool:
-    """Whether a field holds standard errors: other errors are bounds, within which a number of zero is determined."""
-    return name.endswith((ERROR_SUFFIX, "standard_error", "standard_errors"))
 
 
 def description(kind: type[Result], name: str) -> Scalar | Array:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from landscape.analyses import Result
+from landscape.analyses.numbers import SHORT, UNDETERMINED, with_error
 from landscape.fields import Scalar, described_fields
 from landscape_cli.columns import Column
-from landscape_cli.numbers import SHORT, UNDETERMINED, with_error
 from landscape_cli.result_columns import columns_table, describe_number, description, error_field, label
 from landscape_cli.tables import console, fits, print_table, safe
 

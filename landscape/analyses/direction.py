@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis, MeasurementModule, Result, Trouble
+from landscape.analyses.numbers import number
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
@@ -66,6 +67,11 @@ class DirectionResult(Result):
         if not broken:
             return None
         return Trouble(f"not finite: {', '.join(broken)}", "--dtype float64, or a shorter step", "not finite")
+
+    def gist(self) -> list[str]:
+        """Slope, curvature and, where it is known, the safe radius."""
+        known = {"slope": self.slope, "curvature": self.curvature, "safe_radius": self.safe_radius}
+        return [f"{name} {number(value)}" for name, value in known.items() if value is not None]
 
     def meaning(self) -> str:
         """Where the loss is lowest along the direction to second order, if that is known beyond rounding."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import fields
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.analyses.numbers import number, with_error
 from landscape.analyses.tidy import TidyTable, arrays_of, scalars_of, tidy_tables, to_dataframe, to_xarray
 from landscape.errors import UsageError, clean
 from landscape.fields import Array, Scalar, described_fields, gauge_of
@@ -22,7 +22,6 @@ __all__ = ["as_page", "draw_result", "in_a_line", "plain_values", "save_result",
 SHOWN_VALUES = 3  # of an array, in a line
 SHOWN_ESTIMATES = 3  # scalars with errors, in a line
 SHOWN_ROWS = 20  # of a table, in a page
-MAX_PLACES = 9  # digits behind the point; of smaller errors the exponent is shorter
 STYLE = "text-align:right;padding:2px 10px"
 
 
@@ -58,22 +57,6 @@ def _figures() -> Any:
     return import_module("landscape.figures")
 
 
-def with_error(value: float, error: float | None) -> str:
-    """A number rounded to two digits of its error, with the error: `3.246 ± 0.0031`; six digits without one.
-
-    >>> with_error(3.24618, 0.00312), with_error(3.24618, None)
-    ('3.2462 ± 0.0031', '3.24618')
-    """
-    if error is None or not (math.isfinite(value) and math.isfinite(error)) or error <= 0:
-        return f"{value:.6g}"
-    places = 1 - math.floor(math.log10(error))
-    if places <= 0:
-        return f"{round(value, places):.6g} ± {round(error, places):.6g}"
-    if places > MAX_PLACES:
-        return f"{value:.6g} ± {error:.2g}"
-    return f"{value:.{places}f} ± {error:.{places}f}"
-
-
 def in_a_line(result: Any) -> str:
     """A result in a line: what was measured, its first values, numbers with errors, and whether it is conclusive."""
     values, estimates = _first_values(result), _estimates(result)
@@ -82,7 +65,7 @@ def in_a_line(result: Any) -> str:
     parts = estimates if len(begins) > 1 and begins[0] > begins[1] else values + estimates
     parts = result.gist() or parts or _first_facts(result)
     if "loss" in (scalars := scalars_of(result)):
-        parts.append(f"loss {scalars['loss']:.6g}")
+        parts.append(f"loss {number(scalars['loss'])}")
     if trouble := result.trouble():
         parts.append(f"inconclusive: {trouble}")
     return f"<{type(result).__name__}{_of_checkpoint(result)}: {', '.join(parts)}>"
@@ -97,7 +80,7 @@ def _first_values(result: Any) -> list[str]:
     """The first values of the first list of numbers in the result's first table."""
     for name, (_, dims, array) in arrays_of(result).items():
         if array.dtype.kind == "f" and len(dims) == 1 and dims[0] in type(result).tables[:1] and name != dims[0]:
-            shown = ", ".join(f"{value:.6g}" for value in array[:SHOWN_VALUES].tolist())
+            shown = ", ".join(map(number, array[:SHOWN_VALUES].tolist()))
             return [f"{name} {shown}" + (f", ... ({len(array)})" if len(array) > SHOWN_VALUES else "")]
     return []
 
@@ -106,7 +89,7 @@ def _first_facts(result: Any) -> list[str]:
     """The first scalars that are always printed, of a result without lists or errors in a line."""
     scalars = scalars_of(result)
     names = [name for name in type(result).facts or scalars if name in scalars and name != "loss"]
-    return [f"{name} {_text(scalars[name])}" for name in names[:SHOWN_ESTIMATES]]
+    return [f"{name} {number(scalars[name])}" for name in names[:SHOWN_ESTIMATES]]
 
 
 def _estimates(result: Any) -> list[str]:
@@ -152,7 +135,7 @@ def _numbers(result: Any) -> str:
     rows = []
     for name in (name for name in scalars if name not in errors.values()):
         value, error = scalars[name], scalars.get(errors.get(name, ""))
-        shown = _text(value) if error is None else with_error(float(value), float(error))
+        shown = number(value) if error is None else with_error(float(value), float(error))
         head = f'<th scope="row" style="text-align:left" title="{escape(helps[name])}">{escape(_words(name))}</th>'
         rows.append(f'<tr>{head}<td style="{STYLE}">{escape(shown)}</td></tr>')
     return f"<table>{''.join(rows)}</table>" if rows else ""
@@ -173,15 +156,7 @@ def _table(result: Any, table: TidyTable) -> str:
 
 
 def _row(cells: Iterable[Any]) -> str:
-    return "<tr>" + "".join(f'<td style="{STYLE}">{escape(_text(cell))}</td>' for cell in cells) + "</tr>"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return "<tr>" + "".join(f'<td style="{STYLE}">{escape(number(cell))}</td>' for cell in cells) + "</tr>"
 
 
 def _words(name: str) -> str:

@@ -106,7 +106,8 @@ def save_overlay(
 ) -> None:
     """Draws what several checkpoints all have into one picture: a panel for each analysis, or lines and planes.
 
-    Below them stand the `caveats`, sentences that a reader must know. `results` are by the names of their analyses. Raises UsageError if there is nothing that all of them have.
+    Below them stand the `caveats`, sentences that a reader must know. `results` are by the names of their analyses.
+    Raises UsageError if there is nothing that all of them have.
     """
     names, draw_all = _overlay_panels(results, labels)
     if not names:

@@ -110,7 +110,8 @@ def _fields_of_run(name: str) -> frozenset[str]:
         f.name for f in described_fields(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")
     }
     gauges = [gauge_of(analysis.result, field) for field in number_fields(analysis.result)]
-    errors = {name for gauge in gauges for name in (gauge.error, gauge.data_error, gauge.draws, gauge.floor, gauge.rtol)}
+    named = [(one.error, one.data_error, one.draws, one.floor, one.rtol) for one in gauges]
+    errors = {name for names in named for name in names}
     return frozenset(counts | errors | {field.name for field in described_fields(analysis, Option)})
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.analyses.result_views import with_error
+from landscape.analyses.numbers import with_error
 from landscape.analyses.tidy import as_csv as lines_as_csv
 from landscape.analyses.tidy import optional_library
 from landscape.errors import clean
@@ -118,7 +118,7 @@ def _head(history: History, name: str) -> str:
 def _number(history: History, name: str, errors: np.ndarray | None, place: int) -> str:
     """The first value of a quantity at one step, with its error."""
     value, error = (None if each is None else _first(each[place]) for each in (history[name], errors))
-    return "-" if value is None or math.isnan(value) else with_error(value, error)
+    return "-" if value is None or math.isnan(value) else with_error(value, error, bound=True)
 
 
 def _first(value: Any) -> float:

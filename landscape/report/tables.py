@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from landscape.analyses import Result
-from landscape.analyses.result_views import with_error
+from landscape.analyses.numbers import is_standard_error, number, with_error
 from landscape.analyses.tidy import arrays_of, scalars_of
 from landscape.fields import Scalar, described_fields, gauge_of, number_fields
 from landscape.report.markup import Html, element, table, text
@@ -45,7 +45,7 @@ def _scalars(analysis: str, result: Result) -> Html:
     units = {field.name: field.about.unit for field in described_fields(type(result), Scalar)}
     rows = []
     for name in (name for name in values if name not in errors.values()):
-        shown = cell(values[name], values.get(errors.get(name, "")))
+        shown = cell(values[name], values.get(errors.get(name, "")), bound=not is_standard_error(errors.get(name, "")))
         rows.append([_term(analysis, name), shown, "" if units[name] == "1" else units[name]])
     head = ["quantity", "value", "unit"]
     if not any(unit for *_, unit in rows):
@@ -65,7 +65,10 @@ def _by_dimension(analysis: str, result: Result) -> Iterator[Html]:
         if dimension not in columns:
             columns[dimension], shown = np.arange(length), [dimension, *shown]
         rows = [
-            [cell(columns[name][place], _at(columns.get(errors.get(name, "")), place)) for name in shown]
+            [
+                cell(columns[name][place], _at(columns.get(error), place), bound=not is_standard_error(error))
+                for name, error in ((name, errors.get(name, "")) for name in shown)
+            ]
             for place in range(min(length, MAX_ROWS))
         ]
         texts = [place for place, name in enumerate(shown) if place == 0 or columns[name].dtype.kind == "U"]
@@ -87,12 +90,6 @@ def _term(analysis: str, name: str) -> Html:
     return element("a", words(name), href=f"#{term_id(analysis, name)}")
 
 
-def cell(value: Any, error: Any = None) -> Html:
-    """The text of a number with its error, of a word, or of yes and no."""
-    if isinstance(value, bool | np.bool_):
-        return text("yes" if value else "no")
-    if isinstance(value, float | np.floating):
-        return text(with_error(float(value), None if error is None else float(error)))
-    if isinstance(value, int | np.integer):
-        return text(f"{int(value):,}" if error is None else with_error(float(value), float(error)))
-    return text(value)
+def cell(value: Any, error: Any = None, *, bound: bool = False) -> Html:
+    """The text of a number with its error, a standard one or a bound, of a word, or of yes and no."""
+    return text(number(value) if error is None else with_error(float(value), float(error), bound=bound))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any
 
-from landscape.analyses.result_views import with_error
+from landscape.analyses.numbers import with_error
 from landscape.analyses.tidy import as_csv, optional_library
 
 SURE_ERRORS = 3.0  # beyond which a difference is not chance
@@ -195,7 +195,7 @@ def _sources_of_error(differences: Mapping[str, Cell]) -> str:
 
 
 def _text(cell: Cell) -> str:
-    return "-" if math.isnan(cell.value) else with_error(cell.value, cell.error)
+    return "-" if math.isnan(cell.value) else with_error(cell.value, cell.error, bound=True)
 
 
 def _difference(cell: Cell, first: Cell) -> str:

@@ -163,7 +163,7 @@ class TestGithub:
 
     @pytest.mark.parametrize("count", [9, 10, 11, 40])
     def test_there_are_ten_annotations_at_most_and_errors_come_first(self, count: int) -> None:
-        several = [made("warning", f"eig.eigenvalues[{i}]") for i in range(count - 1)] + [
+        several = [made("warning", f"eig.eigenvalues[{i}]", f"reason {i}") for i in range(count - 1)] + [
             made("regression", "trace.trace")
         ]
         lines = as_github(Report("same-weights", "b", several)).splitlines()
@@ -171,8 +171,16 @@ class TestGithub:
         assert "trace.trace" in lines[0]
         assert (f"and {count - 9} more" in lines[-1]) == (count > MAX_ANNOTATIONS)
 
+    def test_a_reason_of_several_metrics_is_one_annotation(self) -> None:
+        several = [made("inconclusive", f"eig.eigenvalues[{i}]", "other data") for i in range(5)]
+        (line,) = as_github(Report("same-weights", "b", several)).splitlines()
+        assert "title=landscape%3A eig.eigenvalues[0]%2C eig.eigenvalues[1]" in line
+        assert line.endswith("and 2 more of a.pt: other data; fix: do this")
+        apart = [*several, made("inconclusive", "trace.trace", "no number"), replace(several[0], notes=("a note",))]
+        assert len(as_github(Report("same-weights", "b", apart)).splitlines()) == 3
+
     def test_what_is_left_over_is_as_bad_as_its_worst(self) -> None:
-        several = [made("regression", f"eig.eigenvalues[{i}]") for i in range(12)]
+        several = [made("regression", f"eig.eigenvalues[{i}]", f"reason {i}") for i in range(12)]
         assert as_github(Report("same-weights", "b", several)).splitlines()[-1].startswith("::error ")
 
     def test_a_plain_pass_says_nothing_and_one_that_noise_may_hide_does(self) -> None:

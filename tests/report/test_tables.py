@@ -11,7 +11,9 @@ from landscape.report.tables import MAX_ROWS, cell, errors_of, result_tables, te
 
 def test_numbers_are_rounded_to_their_errors_and_words_stay() -> None:
     assert cell(3.24618, 0.00312) == "3.2462 ± 0.0031"
-    assert cell(3.24618) == "3.24618"
+    assert cell(3.24618) == "3.246"
+    assert cell(0.5, 2.0) == "0.5 ± 2.0 (not determined)"
+    assert cell(0.5, 2.0, bound=True) == "0.5 ± 2.0"
     assert cell(12_345) == "12,345"
     assert cell(np.int64(1234), np.float64(56.0)) == "1234 ± 56"
     assert cell(np.bool_(True)) == "yes"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
+from landscape.analyses.numbers import with_error
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.meaning import describe_share
 from landscape.errors import listing
@@ -151,6 +152,11 @@ class SensitivityResult(Result):
             return None
         why = f"not finite: {listing(map(str, broken))}" if broken else "not finite: the loss with the chosen bits"
         return Trouble(why, "--dtype float64, more --bits, or a smaller share to --prune", "not finite")
+
+    def gist(self) -> list[str]:
+        """By how much each kind of change raises the loss, if all layers change."""
+        pairs = zip(self.kind, self.kind_real, self.kind_real_se, strict=True)
+        return [f"{kind}: change {with_error(float(change), float(error))}" for kind, change, error in pairs]
 
     def meaning(self) -> str:
         """The layer that the first change harms most, if it is apart from the next one beyond their errors."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result
+from landscape.analyses.numbers import number
 from landscape.fields import array, scalar
 
 if TYPE_CHECKING:
@@ -215,11 +216,11 @@ class SurfaceResult(Result):
         import numpy as np
 
         finite = self.loss[np.isfinite(self.loss)]
-        span = f"{finite.min():.6g} to {finite.max():.6g}" if len(finite) else "nowhere finite"
-        barrier = [] if self.barrier is None else [f"barrier {self.barrier:.6g}"]
+        span = f"{number(finite.min())} to {number(finite.max())}" if len(finite) else "nowhere finite"
+        barrier = [] if self.barrier is None else [f"barrier {number(self.barrier)}"]
         return [
             f"{' x '.join(map(str, self.loss.shape))} points",
-            f"loss {self.centre_loss:.6g}, on the grid {span}",
+            f"loss {number(self.centre_loss)}, on the grid {span}",
             *barrier,
         ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+from landscape.fields import ERROR_SUFFIX
 
 DIGITS = 4  # significant digits of a number without an error
 ERROR_DIGITS = 2  # significant digits of an error, to whose last place its number is rounded (GUM 2008, 7.2.6)
@@ -20,11 +20,12 @@ SHORT = "n.d."  # the same in the narrow columns of a table, whose caption expla
 
 def number(value: Any, *, percent: bool = False) -> str:
     """A number without an error: four significant digits, yes or no for booleans, words as they are."""
-    if isinstance(value, bool | np.bool_):
+    value = value.item() if hasattr(value, "item") else value  # of NumPy, which descriptions of results do not import
+    if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    if not isinstance(value, float | np.floating):
+    if not isinstance(value, float):
         return f"{value:,}"
     return f"{100 * value:.4g} %" if percent and math.isfinite(value) else f"{value:.{DIGITS}g}"
 
@@ -41,6 +42,11 @@ def with_error(
         return number(value, percent=percent)
     written = _to_one_place(100 * value, 100 * error) + " %" if percent else _to_one_place(value, error)
     return written if bound or error < abs(value) else f"{written} ({undetermined})"
+
+
+def is_standard_error(name: str) -> bool:
+    """Whether a field holds standard errors: other errors are bounds, within which a number of zero is determined."""
+    return name.endswith((ERROR_SUFFIX, "standard_error", "standard_errors"))
 
 
 def _to_one_place(value: float, error: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape_cli.numbers import number, with_error
+from landscape.analyses.numbers import is_standard_error, number, with_error
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,8 @@ def test_what_is_written_is_within_the_error_s_last_digit(value: float, error: f
     scale = float(f"1{text[text.index(')e') + 1 :].split()[0]}") if ")e" in text else 1.0
     assert abs(numbers[0] * scale - value) <= 0.0501 * error + 1e-7 * max(abs(value), error)
     assert numbers[1] * scale == pytest.approx(error, rel=0.051)
+
+
+def test_standard_errors_are_told_from_bounds_by_their_names() -> None:
+    assert all(map(is_standard_error, ("llc_se", "standard_error", "layer_standard_error", "data_standard_errors")))
+    assert not any(map(is_standard_error, ("", "residuals", "error_bounds", "layer_residual")))
