@@ -4,7 +4,6 @@ unless told otherwise, and float64 for tensors that a model creates while it is 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -12,32 +11,29 @@ from typing import Any
 import torch
 
 from landscape.compute.patching import SharedPatch
+from landscape.compute.turns import take_turn
 
-_LOCK = threading.Lock()
-_BLOCKS: list[tuple[object, bool]] = []  # the blocks that are entered now, each with its setting
+_BLOCKS: list[bool] = []  # the setting of each block that is entered now
 _RESTORE: list[Callable[[], None]] = []  # one function while there are blocks
 
 
 @contextmanager
 def full_precision(tf32: bool) -> Iterator[None]:
-    """Within the block TF32 is off, unless `tf32` allows it; the last block to be left restores the user's settings.
+    """Within the block TF32 is off, unless `tf32` allows it; the outermost block restores the user's settings.
 
-    The settings are those of the whole process. Blocks may be nested and may overlap in several threads: the one that
-    was entered last decides.
+    The settings are those of the whole process: threads take turns. Blocks may be nested: the inner one decides.
     """
-    block = (object(), tf32)
-    with _LOCK:
+    with take_turn():
         if not _BLOCKS:
             _RESTORE.append(_remember_settings())
-        _BLOCKS.append(block)
+        _BLOCKS.append(tf32)
         _allow_tf32(tf32)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _BLOCKS.remove(block)
+        try:
+            yield
+        finally:
+            _BLOCKS.pop()
             if _BLOCKS:
-                _allow_tf32(_BLOCKS[-1][1])
+                _allow_tf32(_BLOCKS[-1])
             else:
                 _RESTORE.pop()()
 

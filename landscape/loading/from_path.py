@@ -17,6 +17,7 @@ from landscape.checkpoints import adapter_config, huggingface, lora, optimizer
 from landscape.checkpoints.names import find_casts, strip_wrappers
 from landscape.compute import ranks
 from landscape.compute.strategy import ProductSettings
+from landscape.compute.turns import take_turn
 from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
@@ -58,13 +59,14 @@ def load(
     validate(conditions)
     together = ranks.current()
     together.agree_on_memory()
-    place = together.together(lambda: place_of_parts(Path(path), conditions))
-    prepare = partial(_prepare, path, conditions, origins=origins, folder=folder, planned=planned, place=place)
-    if place is None:
-        return together.together(lambda: prepare()())
-    make = together.together(prepare)
-    with together.lockstep():
-        return make()
+    with take_turn():
+        place = together.together(lambda: place_of_parts(Path(path), conditions))
+        prepare = partial(_prepare, path, conditions, origins=origins, folder=folder, planned=planned, place=place)
+        if place is None:
+            return together.together(lambda: prepare()())
+        make = together.together(prepare)
+        with together.lockstep():
+            return make()
 
 
 def _prepare(

@@ -17,6 +17,7 @@ from landscape.compute import ranks
 from landscape.compute.devices import as_device
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings, StrategyCache
+from landscape.compute.turns import take_turn
 from landscape.data.batches import Batch
 from landscape.errors import UsageError
 from landscape.losses.protocol import Loss
@@ -95,21 +96,22 @@ class Objective(BatchLoss):
         self._preconditioner_source = preconditioner
         self.mode: Mode = mode
         given = loss if objective is None else objective
-        weights = self._read_weights(model, params, given, share=share_memory)
-        decay = WeightDecay.on(weights.function.space, weight_decay, decay_params)
-        prepared = preparation.prepare(
-            weights,
-            batches,
-            loss,
-            device=self.device,
-            dtype=self.dtype,
-            micro_batch=micro_batch,
-            limit=limit,
-            settings=self.settings,
-            outputs=outputs,
-            objective=self.objective_function,
-            examine=self.examine,
-        )
+        with take_turn():
+            weights = self._read_weights(model, params, given, share=share_memory)
+            decay = WeightDecay.on(weights.function.space, weight_decay, decay_params)
+            prepared = preparation.prepare(
+                weights,
+                batches,
+                loss,
+                device=self.device,
+                dtype=self.dtype,
+                micro_batch=micro_batch,
+                limit=limit,
+                settings=self.settings,
+                outputs=outputs,
+                objective=self.objective_function,
+                examine=self.examine,
+            )
         super().__init__(prepared.function, prepared.loss, decay)
         self.sample_cost, self.theta = prepared.sample_cost, prepared.theta
         self.weight_hashes, self.weights_sha256 = weights.hashes, digest_of(weights.hashes)

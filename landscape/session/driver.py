@@ -16,6 +16,7 @@ import numpy as np
 from landscape.analyses import ANALYSES
 from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.compute.out_of_memory import explain_out_of_memory
+from landscape.compute.turns import take_turn
 from landscape.errors import Interrupted, OutputError, RankError, UsageError, safe_excerpt, suggest
 from landscape.session.attributes import result_attributes
 from landscape.session.part_snapshots import PartSnapshotWriter, add_pieces, delete_snapshot
@@ -141,7 +142,8 @@ class Session:
         fingerprint = self.fingerprint  # before the measurement, which may take hours
         self._require_same_measurement()
         began = time.monotonic() - earlier.seconds
-        before = closing.begin(self.objective)
+        with take_turn():
+            before = closing.begin(self.objective)
         writer = None
         if snapshot is not None and (in_parts or self.ranks.is_first):
             kind = PartSnapshotWriter if in_parts else SnapshotWriter
@@ -154,9 +156,10 @@ class Session:
             resumed,
         ):
             result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
-            found = closing.check_afterwards(
-                self.objective, before, differentiates=self.analysis.differentiates(self.objective)
-            )
+            with take_turn():
+                found = closing.check_afterwards(
+                    self.objective, before, differentiates=self.analysis.differentiates(self.objective)
+                )
         noted = [finding.found for finding in found if finding.verdict == "noted"]
         result = replace(result, checks=(*self.objective.checks, *found), notes=(*result.notes, *noted))
         seconds = time.monotonic() - began
