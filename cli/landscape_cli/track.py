@@ -34,9 +34,15 @@ class Tracking(Writing):
     )
     every: int = option(1, help="Measure every N-th checkpoint.", min=1)
     step_from: str = option("auto", help="name, or a key of the files, such as global_step or epoch.")
-    lr: str | None = option(None, help="Learning rate, or a FILE with lines step,lr: draws the edge of stability.")
+    lr: str | None = option(
+        None,
+        help="Learning rate, a FILE with lines step,lr, or `checkpoint` for that of the optimizer's state: draws the "
+        "edge of stability.",
+    )
     momentum: float | None = option(
-        None, help="Of the optimizer, for that edge.  [default: 0; Adam, preconditioned: .9]", min=0
+        None,
+        help="Of the optimizer, for that edge.  [default: as in the optimizer's state; else 0, preconditioned: .9]",
+        min=0,
     )
     follow: bool = option(False, help="Also measure checkpoints that appear from now on, until Ctrl-C.", typed=True)
     patience: float | None = option(

@@ -72,14 +72,14 @@ def track_checkpoints(
 
 def _runs(named: Sequence[Path], output: str | None) -> list[RunFiles]:
     """A run for each of several folders of checkpoints; else one run of all that is named."""
+    from landscape.tracking.whole_run import checkpoints_of, require_files
+
     folders = [path for path in named if path.is_dir() and not _is_checkpoint_itself(path)]
     if not folders or len(folders) < len(named):
         found = require_checkpoints(named, TRACK)
+        require_files(found)
         folder = paths.from_here(paths.common_folder(found))
         return [RunFiles(folder, found, Path(output) if output else paths.history_file(folder))]
-    require_room_for_libraries()
-    from landscape.tracking.whole_run import checkpoints_of
-
     files = [paths.history_file(folder) for folder in folders]
     if output is not None:
         files = [Path(output)] if len(folders) == 1 else _files_in(output, folders)

@@ -35,9 +35,12 @@ def with_error(
 ) -> str:
     """A number with its error behind it, both rounded to the error's two digits: `19.45 +- 0.32`.
 
-    Where a standard error is at least as large as its number, that is `undetermined`. A `bound` of the error of a
-    number around zero determines it. An error of zero or one that is unknown leaves the number alone.
+    Where a standard error is at least as large as its number, that is `undetermined`; so is one with an infinite error.
+    A `bound` of the error of a number around zero determines it. An error of zero or one that is unknown leaves the
+    number alone.
     """
+    if error == math.inf:
+        return f"{number(value, percent=percent)} ± inf ({undetermined})"
     if error is None or not math.isfinite(error) or not math.isfinite(value) or error <= 0:
         return number(value, percent=percent)
     written = _to_one_place(100 * value, 100 * error) + " %" if percent else _to_one_place(value, error)

@@ -61,4 +61,6 @@ class LightningMonitor(MonitorHolder, Callback):  # type: ignore[misc]  # it is 
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Measures, if it is due."""
+        if len(trainer.optimizers) == 1:
+            self.monitor.follow(trainer.optimizers[0])
         self.monitor(pl_module, trainer.global_step)

@@ -20,10 +20,12 @@ from landscape.callbacks.loggers import Log, log_functions, scalars_of
 from landscape.callbacks.moving_objective import MovingObjective
 from landscape.callbacks.pace import Pace, share_of
 from landscape.callbacks.undisturbed import finish_queued_work, leave_training_undisturbed
+from landscape.checkpoints.weight_sets import optimizer_groups
 from landscape.compute.interrupts import interruption
 from landscape.errors import LandscapeError, UsageError, clean
 from landscape.history import History, read_history
 from landscape.history.description import description_of, differences_in_measurement
+from landscape.history.edge import CHECKPOINT, EDGE, EDGE_QUANTITIES, EdgeOfStability
 from landscape.objective import Objective
 from landscape.session import as_analysis, execute
 
@@ -38,7 +40,8 @@ class Monitor:
     at most the share `budget` of the time since training began: one that would take more waits for a later multiple of
     `every`. The first one is made in any case. `history` holds what was measured, and is kept in the file `output`;
     a training that is resumed adds to the file. `logger` gets the numbers: a SummaryWriter, a run of W&B, the module
-    mlflow, a logger of Lightning, a function of (values, step), or a list of them.
+    mlflow, a logger of Lightning, a function of (values, step), or a list of them. With the `optimizer` the history has
+    its learning rate and its edge of stability, and `operator="preconditioned"` takes Adam's divisors of the moment.
 
     Weights, gradients, buffers, modes and random numbers of the training stay as they are, to the last bit. A
     measurement, a logger or a file that fails does not end the training: a warning says so once. Of several processes
@@ -71,6 +74,7 @@ class Monitor:
         budget: float | str | None = "2%",
         output: str | Path | None = None,
         logger: Any = None,
+        optimizer: Any = None,
         **options: Any,
     ) -> None:
         self.analyses = _as_analyses(analyses)
@@ -80,8 +84,10 @@ class Monitor:
         self.output = None if output is None else Path(output)
         self._earlier = read_history(self.output) if self.output is not None and self.output.exists() else History()
         self.history = History()
-        self._objective = MovingObjective(data, loss, options)
+        self._objective, self._given = MovingObjective(data, loss, options), frozenset(options)
         self._loggers = log_functions(logger)
+        self.optimizer = optimizer
+        self._edge = EdgeOfStability.of_run(self.analyses, CHECKPOINT, None)
         self._last_step: int | None = None
         self._said: set[str] = set()
 
@@ -118,6 +124,12 @@ class Monitor:
         """Training begins: the budget counts from here. The first call does it, if nothing else has."""
         self.pace.begin()
 
+    def follow(self, optimizer: Any) -> None:
+        """Takes the optimizer of the training framework, if one of the analyses needs it and none was given."""
+        preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in self.analyses)
+        if self.optimizer is None and preconditioned and "preconditioner" not in self._given:
+            self.optimizer = optimizer
+
     @property
     def overhead(self) -> float:
         """The share of the time since training began that measurements have taken so far."""
@@ -139,6 +151,8 @@ class Monitor:
         try:
             troubles: list[str] = []
             is_new = not self._objective.is_made
+            if self.optimizer is not None and "preconditioner" not in self._given:
+                self._objective.follow_optimizer(model, self.optimizer)
             objective = self._attempt("", step, troubles, partial(self._objective.at, model))
             if objective is not None and is_new:
                 self._describe(objective, step)
@@ -152,7 +166,8 @@ class Monitor:
     def _measure(self, objective: Objective | None, step: int, troubles: list[str]) -> None:
         """Adds the loss and the results at a step to the history; what went wrong is its trouble."""
         reference = None if objective is None else self._attempt("", step, troubles, lambda: objective.reference)
-        values, results = {}, {}
+        values: dict[str, float] = {}
+        results: dict[str, Any] = {}
         if objective is not None and reference is not None:
             values = {"loss": reference.loss, "gradient_norm": reference.gradient_norm}
             for analysis in self.analyses:
@@ -161,6 +176,20 @@ class Monitor:
                 if record is not None:
                     results[analysis.name] = record.result
         self.history = self.history.with_results(step, f"step {step}", results, values, trouble="; ".join(troubles))
+        self._add_edge(step)
+
+    def _add_edge(self, step: int) -> None:
+        """Adds the optimizer's learning rate and its edge of stability at a step, if they are known."""
+        if self.optimizer is None or self._edge is None:
+            return
+        numbers = optimizer_groups(self.optimizer.state_dict())
+        for note in self._edge.notes(step, numbers, f"step {step}"):
+            self._say_once(note.replace(f"step {step}", ""), note)
+        moment = next(moment for moment in self.history.moments if moment.step == step)
+        moment = replace(moment, values={**moment.values, **self._edge.values_at(step, numbers)})
+        self.history = self.history.with_moment(moment, EDGE_QUANTITIES)
+        words = {EDGE: self._edge.words(numbers)}
+        self.history = replace(self.history, attributes={**words, **self.history.attributes})
 
     def _attempt(self, name: str, step: int, troubles: list[str], work: Callable[[], T]) -> T | None:
         """What the work returns; None after an error, which is said once and added to the troubles."""

@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from landscape.checkpoints.optimizer import adam_preconditioner
 from landscape.data.freezing import freeze
 from landscape.errors import UsageError, suggest
 from landscape.network.wrappers import unwrap
@@ -35,6 +36,12 @@ class MovingObjective:
         wrong = next((name for name in options if name not in OPTIONS), None)
         if wrong is not None:
             raise UsageError(f"{suggest(wrong, OPTIONS)} is no option of a monitor", fix=f"one of {', '.join(OPTIONS)}")
+        if isinstance(options.get("preconditioner"), Mapping):
+            raise UsageError(
+                "the preconditioner of a monitor is a mapping of tensors",
+                why="they would stay those of the first step, and the optimizer's change",
+                fix="optimizer=..., or a function that returns the tensors of the moment",
+            )
         self.data, self.loss, self.options = data, loss, dict(options)
         self._objective: Objective | None = None
 
@@ -50,6 +57,16 @@ class MovingObjective:
         parameters = iter(model.parameters()) if isinstance(model, nn.Module) else iter(())
         first = next(parameters, None)
         return "cpu" if first is None else str(first.device)
+
+    def follow_optimizer(self, model: nn.Module, optimizer: Any) -> None:
+        """Takes the preconditioner from the state that an optimizer of Adam's kind has at the moment."""
+
+        def preconditioner() -> dict[str, Tensor]:
+            """Adam's divisors by the names of the parameters."""
+            parameters = dict(unwrap(model).named_parameters())
+            return adam_preconditioner(optimizer.state_dict(), parameters, "the training")
+
+        self.options["preconditioner"] = preconditioner
 
     def at(self, model: nn.Module) -> Objective:
         """The objective at the weights that the model has now; raises as `Objective` and `Objective.at` do."""

@@ -37,4 +37,5 @@ class TrainerMonitor(MonitorHolder, TrainerCallback):  # type: ignore[misc]  # i
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Measures, if it is due."""
+        self.monitor.follow(kwargs.get("optimizer"))
         self.monitor(model, state.global_step)

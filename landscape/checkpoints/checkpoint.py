@@ -35,7 +35,8 @@ class Checkpoint:
     optimizer's state dict (None without one). `module` is the model itself, if the file or directory holds it.
     `notes` say which of the file's contents were selected. `unread` are the kinds of Python objects beside the tensors,
     by name, and `prefix` is what the model may have in front of all names. Where `fetch(name)` reads the tensors one
-    by one, `tensors` holds zeros of their shapes, of which one lies in memory.
+    by one, `tensors` holds zeros of their shapes, of which one lies in memory. `groups` are the numbers of the
+    optimizer's groups: learning rates, momenta.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Checkpoint:
     unread: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     fetch: Callable[[str], Tensor] | None = None
+    groups: tuple[Mapping[str, Any], ...] = ()
 
 
 def content_sha256(files: Iterable[Path], home: Path) -> str:

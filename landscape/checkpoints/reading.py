@@ -113,6 +113,7 @@ def read_contents(
         weight_set.unread,
         weight_set.prefix,
         (lambda name: fetch_tensors(contents, {name: refs[name]})[name]) if one_by_one else None,
+        weight_sets.optimizer_groups(contents.tree),
     )
 
 

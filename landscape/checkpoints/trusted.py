@@ -142,4 +142,5 @@ def _checkpoint(
         lambda: weight_sets.optimizer_state(tree),
         module,
         (TRUST_NOTE,),
+        groups=weight_sets.optimizer_groups(tree),
     )

@@ -115,6 +115,28 @@ def optimizer_state(tree: Any) -> Mapping[str, Any] | None:
     return next(iter(found.values()), None)
 
 
+def optimizer_groups(tree: Any) -> tuple[Mapping[str, Any], ...]:
+    """The numbers of each group of the one optimizer in a file (lr, betas, ...); empty without one, or with several."""
+    found = list(find_optimizers(tree).values())
+    groups = found[0]["param_groups"] if len(found) == 1 else []
+    return tuple(
+        {name: _plain(value) for name, value in group.items() if isinstance(name, str) and _is_plain(_plain(value))}
+        for group in groups
+        if isinstance(group, Mapping)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value of a group in plain Python: a learning rate may be a tensor of one element."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value of a group is a number, or a pair of numbers."""
+    parts = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
+    return all(isinstance(part, bool | int | float) for part in parts)
+
+
 def find_objects(tree: Any) -> dict[str, str]:
     """The kinds of the Python objects with tensors in them at the usual locations of weights, by location."""
     usual = (

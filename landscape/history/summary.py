@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from landscape.analyses.numbers import number, with_error
 from landscape.history.history import History
 
 
@@ -54,8 +55,14 @@ def _at(values: np.ndarray, errors: np.ndarray | None, step: int | None) -> tupl
     return float(values[step]), None if errors is None else float(errors[step])
 
 
+NEAR_EDGE = 0.1  # relative: gradient descent hovers about the edge (Cohen et al. 2021, figure 1)
+
+
 def meaning(history: History) -> str:
-    """Where the largest eigenvalue was first and last, beside the edge of stability; "" if that is not known."""
+    """Where the largest eigenvalue was first and last, beside the edge of stability, and how often it was near.
+
+    "" if that is not known.
+    """
     if "eig.eigenvalues" not in history or "edge" not in history:
         return ""
     values, errors = series(history, "eig.eigenvalues", 0)
@@ -63,12 +70,17 @@ def meaning(history: History) -> str:
     if len(known) < 2:
         return ""
     first, last = (_beside_edge(history, values, errors, int(step)) for step in known[[0, -1]])
-    return f"lambda_1 is {first} at step {history.steps[known[0]]}, and {last} at step {history.steps[known[-1]]}"
+    near = int((abs(values[known] / history["edge"][known] - 1) <= NEAR_EDGE).sum())
+    return (
+        f"lambda_1 is {first} at step {history.steps[known[0]]}, and {last} at step {history.steps[known[-1]]}; "
+        f"within {100 * NEAR_EDGE:g} % of the edge at {near} of {len(known)} steps"
+    )
 
 
 def _beside_edge(history: History, values: np.ndarray, errors: np.ndarray | None, step: int) -> str:
-    """The value with that of the edge, and on which side of it, unless its error leaves that open."""
+    """The value with its error and that of the edge, and how many per cent above or below it, unless that is open."""
     value, edge = float(values[step]), float(history["edge"][step])
-    error = 0.0 if errors is None or not np.isfinite(errors[step]) else float(errors[step])
-    side = "at" if abs(value - edge) <= error else "above" if value > edge else "below"
-    return f"{value:.3g}, {side} the edge of stability {edge:.3g}"
+    error = None if errors is None else float(errors[step])
+    open_side = abs(value - edge) <= (error if error is not None and np.isfinite(error) else 0.0)
+    side = "at" if open_side else f"{100 * abs(value / edge - 1):.2g} % {'above' if value > edge else 'below'}"
+    return f"{with_error(value, error, bound=True)}, {side} the edge of stability {number(edge)}"

@@ -16,13 +16,13 @@ from landscape.analyses.numbers import with_error
 from landscape.analyses.tidy import as_csv as lines_as_csv
 from landscape.analyses.tidy import optional_library
 from landscape.errors import clean
+from landscape.history.edge import EDGE, RATE
 from landscape.history.quantities import STEP
 
 if TYPE_CHECKING:
     from landscape.history.history import History
 
 SHOWN_ROWS = 12  # of the table in a page: the first and the last ones
-EDGE, RATE = "edge", "learning_rate"  # of the edge of stability, with the learning rates of the run
 RATE_TIMES_EIGENVALUE = "lr * eigenvalue"
 SHORT_HEADS = {"eig.cosines": "cosine to the step before"}
 # Quantities that a short table shows, if it has them

@@ -99,7 +99,8 @@ def _prepare(
     preconditioner = preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
-    source = ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes)
+    groups = checkpoint.groups
+    source = ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes, groups)
     measured = {"loss": task.loss, "populations": task.populations, "objective": task.objective}
     del checkpoint, task  # its tensors are in the model, and would take as much memory again
     kind = PlannedObjective if planned else Objective

@@ -49,7 +49,12 @@ class CheckpointLoader:
             return None
         parameters = dict(first.model.named_parameters())
         source = ObjectiveSource(
-            checkpoint.path, checkpoint.sha256, asdict(self.conditions), first.source.resolved_from, first.source.notes
+            checkpoint.path,
+            checkpoint.sha256,
+            asdict(self.conditions),
+            first.source.resolved_from,
+            first.source.notes,
+            checkpoint.groups,
         )
         preconditioner = preconditioner_source(str(path), checkpoint, self.conditions, parameters)
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,21 +13,18 @@ from typing import Any
 from landscape import checkpoints
 from landscape.analyses import Analysis
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, OutputError, UsageError
-from landscape.history import History, Moment, Quantity, read_history
+from landscape.history import History, Moment, read_history
 from landscape.history.description import MEASUREMENT, description_of, differences_in_measurement
+from landscape.history.edge import EDGE, EDGE_QUANTITIES, EdgeOfStability
 from landscape.loading.other_checkpoint import CheckpointLoader
 from landscape.objective import Objective
 from landscape.session import ProgressCallback, StopSignals, execute, ignore_progress
 from landscape.storage import paths
-from landscape.tracking.edge import EdgeOfStability
 from landscape.tracking.eigenvectors import QUANTITIES, Eigenvectors, load_vectors
 
 SAVING_SHARE = 20  # a history is saved again after so many times what the last saving took
-EDGE, RATE = "edge", "learning_rate"
-EDGE_QUANTITIES = {
-    EDGE: Quantity((), "Largest stable curvature at the learning rate."),
-    RATE: Quantity((), "Learning rate at the step."),
-}
+SAME_LOSS = {"float32": 1e-3, "float64": 1e-3}  # relative: other machines and versions of torch round otherwise
+SAME_LOSS_OF_NARROW_DTYPES = 1e-2
 
 
 @dataclass
@@ -58,6 +56,24 @@ class Tracker:
             self.history, self._resumed = read_history(self.output), True
             self._before = load_vectors(self.output)
             self.say(f"{self.output} holds {len(self.history.moments)} checkpoints, which are not measured again")
+
+    def begin(self, folder: Path, held: Sequence[tuple[str, Path]]) -> None:
+        """Looks whether a history from a file can go on: with the names and paths of checkpoints that it holds.
+
+        Checkpoints that could not be measured, and that are gone from the folder, leave it. Raises UsageError if the
+        history was measured otherwise than now, with other options, data, or another function: the loss of the last
+        checkpoint that it holds is evaluated again.
+        """
+        if not self._resumed:
+            return
+        kept = [each for each in self.history.moments if not each.trouble or (folder / each.checkpoint).exists()]
+        self.history = replace(self.history, moments=tuple(kept))
+        if not held:
+            return
+        name, path = held[-1]
+        objective = self.loader.load(path)
+        self._require_same_measurement(objective, name)
+        self._require_same_loss(objective, name)
 
     def holds(self, name: str, path: Path) -> bool:
         """Whether the history has this checkpoint, and its file is still the same."""
@@ -114,7 +130,7 @@ class Tracker:
         reference = objective.reference
         values: dict[str, Any] = {"loss": reference.loss, "gradient_norm": reference.gradient_norm}
         self.history = self.history.with_results(step, name, results, values, sha256=objective.source.sha256)
-        extra = {**self._cosines(name, results), **self._edge_at(step)}
+        extra = {**self._cosines(name, results), **self._edge_at(step, objective, name)}
         moment = next(moment for moment in self.history.moments if moment.checkpoint == name)
         moment = replace(moment, values={**moment.values, **extra})
         self.history = self.history.with_moment(moment, {**QUANTITIES, **EDGE_QUANTITIES})
@@ -131,8 +147,17 @@ class Tracker:
             return {}
         return self._before.compare(earlier)
 
-    def _edge_at(self, step: float) -> dict[str, float]:
-        return {} if self.edge is None else {EDGE: self.edge.at(step), RATE: self.edge.rate_at(step)}
+    def _edge_at(self, step: float, objective: Objective, name: str) -> dict[str, float]:
+        """The edge of stability, if it is asked for; says, once each, where the optimizer's state does not fit it."""
+        if self.edge is None:
+            return {}
+        groups = objective.source.groups
+        for note in self.edge.notes(step, groups, name):
+            subject = note.replace(name, "")
+            if subject not in self._said:
+                self._said.add(subject)
+                self.say(note)
+        return self.edge.values_at(step, groups)
 
     def _require_same_measurement(self, objective: Objective, name: str) -> None:
         """Takes note of how the first checkpoint is measured.
@@ -141,7 +166,7 @@ class Tracker:
         """
         description = description_of(objective, self.analyses)
         if MEASUREMENT not in self.history.attributes:
-            edge = {EDGE: self.edge.words} if self.edge else {}
+            edge = {EDGE: self.edge.words(objective.source.groups)} if self.edge else {}
             self.history = replace(self.history, attributes={"run": self.run, **edge, **description})
             return
         differences = differences_in_measurement(description, self.history)
@@ -154,6 +179,18 @@ class Tracker:
                 f"the history in {self.output} was measured otherwise", why=why, fix="--restart, or -o FILE beside it"
             )
         raise OutputError(f"{name} is not measured as the checkpoints before it: {why}", fix="leave it out")
+
+    def _require_same_loss(self, objective: Objective, name: str) -> None:
+        """Raises UsageError if a checkpoint's loss is not the one that the history holds."""
+        moment = next(moment for moment in self.history.moments if moment.checkpoint == name)
+        before, now = float(moment.values.get("loss", math.nan)), float(objective.value())
+        dtype = str(objective.dtype).removeprefix("torch.")
+        if abs(now - before) > SAME_LOSS.get(dtype, SAME_LOSS_OF_NARROW_DTYPES) * max(abs(now), abs(before)):
+            raise UsageError(
+                f"the loss of {name} is {now:.6g} now, and {before:.6g} in {self.output}",
+                why="the model's code, the loss or the data are not what they were",
+                fix="--restart, or -o FILE beside it",
+            )
 
     def _say_notes(self, objective: Objective) -> None:
         """Says the notes on an objective, each once in a run."""

@@ -11,14 +11,14 @@ from typing import Any
 from landscape import checkpoints
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import LandscapeError, UsageError
+from landscape.errors import LandscapeError, UsageError, listing
 from landscape.evaluation.other_checkpoints import checkpoints_in
 from landscape.history import History
+from landscape.history.edge import EdgeOfStability
 from landscape.loading.other_checkpoint import CheckpointLoader
 from landscape.session import as_analysis
 from landscape.storage.lock import hold_lock
 from landscape.storage.paths import CHECKPOINTS, common_folder
-from landscape.tracking.edge import EdgeOfStability
 from landscape.tracking.series import check_one_run
 from landscape.tracking.steps import Steps
 from landscape.tracking.tracker import Tracker
@@ -70,15 +70,18 @@ def track(
 def measure_each(tracker: Tracker, steps: Steps, paths: Sequence[Path], folder: Path) -> None:
     """Adds the checkpoints that the history does not hold, in the order of their steps, and saves it at the end.
 
-    Raises UsageError for the names of several runs, unless the source of steps was chosen.
+    Raises UsageError for the names of several runs, unless the source of steps was chosen, and for a history that was
+    measured otherwise.
     """
     names = dict.fromkeys([*tracker.history.checkpoints, *(name_in(folder, path) for path in paths)])
     if note := check_one_run(names, refuse=not steps.is_chosen):
         tracker.note(note)
     try:
-        for step, path in sorted((steps.of(path), path) for path in paths):
-            name = name_in(folder, path)
-            if not tracker.holds(name, path):
+        named = [(step, path, name_in(folder, path)) for step, path in sorted((steps.of(path), path) for path in paths)]
+        held = [(name, path) for _, path, name in named if tracker.holds(name, path)]
+        tracker.begin(folder, held)
+        for step, path, name in named:
+            if (name, path) not in held:
                 tracker.add(path, step, name)
     finally:
         tracker.save()
@@ -95,7 +98,14 @@ def checkpoints_of(run: str | Path | Sequence[str | Path]) -> list[Path]:
         return found
     if not run:
         raise UsageError("no checkpoint is named", fix="the folder of a run, or its checkpoints")
+    require_files(run)
     return [Path(path) for path in run]
+
+
+def require_files(named: Sequence[str | Path]) -> None:
+    """Raises UsageError for paths where nothing is: a mistyped name is no checkpoint that cannot be measured."""
+    if missing := [str(path) for path in named if not Path(path).exists()]:
+        raise UsageError(f"there is no {listing(missing)}", fix="check the path")
 
 
 def _checkpoints_in(folder: Path) -> list[Path]:

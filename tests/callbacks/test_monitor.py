@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from conftest import tanh_net
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from training import dropout_net, loop, samples, train, watch_steps
 
@@ -305,3 +306,67 @@ def test_a_logger_that_fails_is_said_once_and_not_called_again() -> None:
 def test_arguments_that_cannot_be_used_are_refused_before_training(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         monitor(**arguments)
+
+
+# -- the optimizer of the training -------------------------------------------------------------------------------
+
+
+def test_adam_s_divisors_are_those_of_each_moment() -> None:
+    """Against the Hessian between the divisors of the optimizer's state, and the edge that belongs to them."""
+    torch.manual_seed(2)
+    model, data = tanh_net(), (torch.randn(12, 5), torch.arange(12) % 3)
+    adam = torch.optim.Adam(model.parameters(), lr=0.05, betas=(0.5, 0.9))
+    analyses = [landscape.Eig(k=1, operator="preconditioned", tol=1e-6)]
+    watch = Monitor(analyses, data, "cross_entropy", every=2, budget=None, optimizer=adam, dtype="float64")
+    expected = []
+    for step in range(6):
+        if step % 2 == 0 and step:
+            expected.append(largest_preconditioned(model, adam, data))
+            watch(model, step)
+        adam.zero_grad()
+        nn.functional.cross_entropy(model(data[0]), data[1]).backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    assert watch.history["eig.eigenvalues"][:, 0].tolist() == pytest.approx(expected, rel=1e-4)
+    assert len(set(expected)) == 2
+    assert watch.history["edge"].tolist() == pytest.approx([3 / 0.5 / 0.05] * 2)
+    assert watch.history.attributes["edge"] == "6 / learning rate"
+
+
+def largest_preconditioned(model: nn.Module, adam: torch.optim.Adam, data: tuple[Tensor, Tensor]) -> float:
+    """The largest eigenvalue of P^-1/2 H P^-1/2, dense, with P of Kingma and Ba 2015, algorithm 1."""
+    parameters = {name: value.detach().double() for name, value in model.named_parameters()}
+    double = copy.deepcopy(model).double()
+
+    def loss(flat: Tensor) -> Tensor:
+        parts = flat.split([value.numel() for value in parameters.values()])
+        shaped = {name: part.reshape(parameters[name].shape) for name, part in zip(parameters, parts, strict=True)}
+        outputs = torch.func.functional_call(double, shaped, (data[0].double(),))
+        return nn.functional.cross_entropy(outputs, data[1])
+
+    flat = torch.cat([value.reshape(-1) for value in parameters.values()])
+    hessian = torch.func.hessian(loss)(flat)
+    states = [adam.state[parameter] for parameter in model.parameters()]
+    second = torch.cat([(one["exp_avg_sq"].double() / (1 - 0.9 ** float(one["step"]))).reshape(-1) for one in states])
+    root = (second.sqrt() + 1e-8).rsqrt()
+    return float(torch.linalg.eigvalsh(root[:, None] * hessian * root[None, :])[-1])
+
+
+def test_a_preconditioner_that_would_stay_that_of_the_first_step_is_refused() -> None:
+    tensors = {name: torch.ones_like(value) for name, value in dropout_net().named_parameters()}
+    with pytest.raises(UsageError, match="mapping of tensors") as caught:
+        monitor(landscape.Eig(k=1, operator="preconditioned"), preconditioner=tensors)
+    assert "optimizer=" in str(caught.value)
+
+
+def test_the_edge_follows_a_schedule_and_other_momenta_are_said() -> None:
+    model, data = dropout_net(), samples()
+    groups = [{"params": [value], "momentum": 0.9 * (place > 0)} for place, value in enumerate(model.parameters())]
+    descent = torch.optim.SGD(groups, lr=0.1)
+    watch = Monitor(EIG, data, "cross_entropy", every=1, budget=None, optimizer=descent)
+    with pytest.warns(UserWarning, match="groups of momentum 0, 0.9"):
+        watch(model, 0)
+    for group in descent.param_groups:
+        group["lr"] = 0.05
+    watch(model, 1)
+    assert watch.history["learning_rate"].tolist() == [0.1, 0.05]
+    assert watch.history["edge"].tolist() == pytest.approx([20.0, 40.0])

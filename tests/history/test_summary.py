@@ -57,9 +57,10 @@ def beside(values: list[float], edges: list[float], error: float = 0.1) -> Histo
 def test_the_first_and_the_last_eigenvalue_stand_beside_the_edge() -> None:
     found = beside([5.0, 70.0, 21.0, math.nan], [20.0, 20.0, 20.0, 20.0])
     assert meaning(found) == (
-        "lambda_1 is 5, below the edge of stability 20 at step 0, and 21, above the edge of stability 20 at step 2"
+        "lambda_1 is 5.00 ± 0.10, 75 % below the edge of stability 20 at step 0, and 21.00 ± 0.10, 5 % above the edge "
+        "of stability 20 at step 2; within 10 % of the edge at 1 of 3 steps"
     )
-    assert "21, at the edge of stability 20 at step 1" in meaning(beside([5.0, 21.0], [20.0, 20.0], error=2.0))
+    assert "21.0 ± 2.0, at the edge of stability 20 at step 1" in meaning(beside([5.0, 21.0], [20.0, 20.0], error=2.0))
     assert meaning(beside([5.0], [20.0])) == ""
     assert meaning(beside([5.0, 21.0], [math.nan, 20.0])) == ""
     assert meaning(made(1.0, 2.0)) == ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tracked_runs import FEW, STEPS, make_run, measured
 
 import landscape
@@ -106,3 +108,103 @@ def test_the_steps_of_a_run_of_the_trainer_are_its_folders(tmp_path: Path) -> No
         model.save_pretrained(tmp_path / folder)
     (tmp_path / "training_args.bin").write_bytes(b"no weights")
     assert [path.name for path in checkpoints_of(tmp_path)] == ["checkpoint-5", "checkpoint-10"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"analyses": [landscape.Eig(k=1)], "limit": 50},
+        {"analyses": [landscape.Eig(k=1, operator="ggn")], **FEW},
+        {"analyses": [landscape.Eig(k=1), landscape.Trace()], **FEW},
+    ],
+    ids=["data", "options", "analyses"],
+)
+def test_other_options_are_refused_also_where_no_checkpoint_is_new(run: Path, other: dict[str, object]) -> None:
+    """Numbers that were measured otherwise are not the answer to this command."""
+    output = run / "track.landscape.h5"
+    landscape.track(run, output=output, **FEW)
+    stored = output.read_bytes()
+    with pytest.raises(UsageError, match="measured otherwise"):
+        landscape.track(run, output=output, **other)  # type: ignore[arg-type]
+    assert history_of_file(stored, run) == history_of_file(output.read_bytes(), run)
+
+
+def history_of_file(content: bytes, run: Path) -> dict[str, object]:
+    """What a history's file holds, without the time at which it was written."""
+    copy = run.parent / "copy.h5"
+    copy.write_bytes(content)
+    return read_history(copy).to_dict()
+
+
+MODEL = """
+import torch
+
+def build():
+    return torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.{activation}(), torch.nn.Linear(4, 3))
+
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(24, 5, generator=generator), torch.arange(24) % 3
+"""
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["with-a-new-checkpoint", "without"])
+def test_another_model_under_the_same_name_is_refused_by_the_loss(
+    tmp_path: Path, new: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, output = tmp_path / "run", tmp_path / "track.h5"
+    folder.mkdir()
+
+    def track(activation: str) -> History:
+        file = tmp_path / "net.py"
+        file.write_text(MODEL.format(activation=activation))
+        monkeypatch.delitem(sys.modules, "net", raising=False)
+        return landscape.track(
+            folder, output=output, loss="cross_entropy", model=f"{file}:build", data=f"{file}:batches"
+        )
+
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.GELU(), torch.nn.Linear(4, 3))
+    torch.save(net.state_dict(), folder / "step-1.pt")
+    before = track("GELU")
+    assert track("GELU")["loss"].tolist() == before["loss"].tolist()
+    if new:
+        torch.save(net.state_dict(), folder / "step-2.pt")
+    with pytest.raises(UsageError, match=r"the loss of step-1\.pt is .* now, and") as caught:
+        track("SiLU")
+    assert "--restart" in str(caught.value)
+
+
+def test_a_broken_checkpoint_that_is_gone_leaves_the_history(run: Path) -> None:
+    output = run / "track.landscape.h5"
+    (run / "step-0420.pt").write_text("half a file")
+    assert landscape.track(run, output=output, **FEW)["trouble"].tolist()[2]
+    (run / "step-0420.pt").unlink()
+    history = landscape.track(run, output=output, **FEW)
+    assert history.steps.tolist() == [step for step in STEPS if step != 420]
+    assert not any(history["trouble"])
+    (run / "step-0084.pt").unlink()  # one that was measured stays, though its file is gone
+    assert len(landscape.track(run, output=output, **FEW).moments) == len(STEPS) - 1
+
+
+def test_a_path_where_nothing_is_is_no_checkpoint_that_cannot_be_measured(run: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no .*nothing\.pt"):
+        landscape.track([run / "step-0084.pt", run / "nothing.pt"], **FEW)
+
+
+def test_the_edge_has_the_momentum_of_the_optimizer_in_the_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.GELU(), torch.nn.Linear(4, 3))
+    descent = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    (tmp_path / "net.py").write_text(MODEL.format(activation="GELU"))
+    for step in (1, 2):
+        descent.param_groups[0]["lr"] = 0.1 / step
+        torch.save({"model": net.state_dict(), "optimizer": descent.state_dict()}, tmp_path / f"step-{step}.pt")
+    named = {"model": f"{tmp_path / 'net.py'}:build", "data": f"{tmp_path / 'net.py'}:batches"}
+    for rate in (0.1, "checkpoint"):
+        history = landscape.track(
+            [tmp_path / f"step-{step}.pt" for step in (1, 2)], learning_rate=rate, loss="cross_entropy", **named
+        )
+        expected = [38.0, 38.0] if rate == 0.1 else [38.0, 76.0]
+        assert history["edge"].tolist() == pytest.approx(expected)
+        assert history.attributes["edge"] == "3.8 / learning rate"

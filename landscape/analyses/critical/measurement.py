@@ -33,6 +33,7 @@ LONGEST_MOVE = 1e4  # relative to the length of the weights: beyond it the loss 
 SHORTEST_MOVE = 4.0  # in machine epsilons of the weights: shorter steps move few of them
 VECTORS = 3  # the update, the moved weights, and one while they are made
 FIRST_PASSES = 2  # at the weights, and at weights whose last bits are changed
+OWN_STEP = "the checkpoint holds the state of Adam or its kind: --update adam follows that optimizer's step"
 NO_SAMPLES = "the loss is no sum over samples here: the critical step has no interval by their choice"
 
 
@@ -58,7 +59,7 @@ def measure(
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
         samples=objective.batches.samples,
-        notes=(*update.notes, *(() if path.by_sample else (NO_SAMPLES,))),
+        notes=(*update.notes, *(() if path.by_sample else (NO_SAMPLES,)), *_about_optimizer(analysis, objective)),
     )
 
 
@@ -114,6 +115,12 @@ def make_update(analysis: Critical, objective: Objective) -> Update:
     if analysis.end is not None:
         return update_towards(objective, analysis.end)
     return adam_step(objective) if analysis.update == ADAM else gradient_update(objective)
+
+
+def _about_optimizer(analysis: Critical, objective: Objective) -> tuple[str, ...]:
+    """A note where the run's own steps are not along the gradient."""
+    adam = any("betas" in group for group in objective.source.groups)
+    return (OWN_STEP,) if adam and analysis.end is None and analysis.update != ADAM else ()
 
 
 def ingredients(analysis: Critical, objective: Objective) -> dict[str, Any]:

@@ -148,6 +148,8 @@ def test_along_adam_s_update_it_is_twice_the_slope_over_the_curvature(tmp_path: 
     d = (before - net.weight.detach()).reshape(-1) / 0.05
     exact = float(2 * (g @ d) / (d @ hessian_of(data) @ d))
     result = measured(objective, Critical(update="adam"))
+    assert not any("--update adam" in note for note in result.notes)
+    assert any("--update adam follows" in note for note in measured(objective, Critical()).notes)
     assert result.critical_step == pytest.approx(exact, rel=1e-7)
     assert result.learning_rate == 0.05
     assert result.edge == pytest.approx(40)
