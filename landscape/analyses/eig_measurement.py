@@ -69,14 +69,14 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
     operator = build_operator(analysis, objective)
     require_resampling(analysis, operator, objective)
     state = yield from phases.run("all", partial(_search, analysis, operator, rows, wanted))
-    pairs = ritz.rayleigh_ritz(ritz.ritz_pairs(state, wanted), state, wanted)
+    pairs = ritz.final_pairs(state, wanted)
     converged = ritz.is_converged(pairs, state, analysis.tol)
     pad = partial(_pad, analysis.k)
     result = EigResult(
         eigenvalues=pad(pairs.values),
         residuals=pad(ritz.true_residuals(pairs.residuals, state)),
         # of a value that has not converged only the residual is certain: it may be another eigenvalue's
-        error_bounds=pad(np.where(converged, ritz.error_bounds(pairs, state), np.nan)),
+        error_bounds=pad(np.where(converged, ritz.error_bounds(pairs, state, wanted), np.nan)),
         converged=pad(converged) == 1,
         ritz_values=state.value_history,
         ritz_residuals=ritz.true_residuals(state.residual_history, state),

@@ -28,7 +28,7 @@ from landscape.algorithms.lanczos.basis import (
     rounding_floor,
 )
 from landscape.algorithms.lanczos.certificate import search_length
-from landscape.algorithms.lanczos.ritz import below_tolerance, rayleigh_ritz, ritz_pairs
+from landscape.algorithms.lanczos.ritz import below_tolerance, is_gap_open, rayleigh_ritz, ritz_pairs
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import ROUNDING_SPREAD, LanczosState, WantedPairs
 from landscape.algorithms.lanczos.symmetry import MAX_ASYMMETRY, asymmetry_error
@@ -37,6 +37,7 @@ from landscape.compute.shards import length_here, whole_length
 from landscape.operators.base import LinearOperator
 
 EVERY_STEP = 128  # active vectors up to which Ritz pairs are computed at every step; later at every 16th part of them
+LONGER_SEARCH = 2  # times the length of a search, if a pair that is no wanted one may be one
 SPARE_ROWS = 2  # of the basis beyond the wanted vectors and two blocks: one found vector, and one more
 
 
@@ -95,11 +96,20 @@ def all_converged(state: LanczosState, wanted: WantedPairs) -> bool:
         return False
     if state.locked + state.active < min(wanted.count, state.size):
         return False
-    searching = state.cycle and state.cycle_steps < search_length(wanted, state.cycle, state.size)
-    if searching and not state.exhausted:
+    if _searches(state, wanted):
         return False
     pairs = ritz_pairs(state, wanted)
     return bool(below_tolerance(pairs.residuals, pairs.values, state, wanted.tol).all())
+
+
+def _searches(state: LanczosState, wanted: WantedPairs) -> bool:
+    """Whether a search for skipped values has to go on: it is too short, or may be about to find a close one."""
+    if not state.cycle or state.exhausted:
+        return False
+    length = search_length(wanted, state.cycle, state.size)
+    if state.cycle_steps < length:
+        return True
+    return state.cycle_steps < LONGER_SEARCH * length and is_gap_open(state, wanted)
 
 
 def finished(state: LanczosState, wanted: WantedPairs) -> bool:

@@ -17,6 +17,7 @@ from landscape.algorithms.lanczos import state as state_module
 from landscape.algorithms.lanczos.lanczos import fewest_rows, finished, lanczos
 from landscape.algorithms.lanczos.ritz import (
     error_bounds,
+    final_pairs,
     is_converged,
     latest_values,
     rayleigh_ritz,
@@ -60,7 +61,7 @@ def solve(
         operator, wanted, seed=seed, max_basis=max_basis, max_products=max_products, block=block
     ):
         pass
-    return state, rayleigh_ritz(ritz_pairs(state, wanted), state, wanted)
+    return state, final_pairs(state, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -154,7 +155,7 @@ def test_error_bounds_hold_and_are_sharper_than_residuals() -> None:
     spectrum = np.r_[np.linspace(0, 1, 196), [2.0, 3.0, 5.0, 9.0]]
     state, pairs = solve(symmetric(spectrum), WantedPairs(4))
     errors = np.abs(pairs.values - spectrum[::-1][:4])
-    bounds = error_bounds(pairs, state)
+    bounds = error_bounds(pairs, state, WantedPairs(4))
     assert (errors <= bounds).all()
     assert (bounds <= 0.1 * pairs.residuals + state.noise).all()
 
@@ -348,7 +349,7 @@ def test_a_gap_counts_only_beyond_the_neighbor_s_own_residual() -> None:
         value_history=np.zeros((0, 2)),
         residual_history=np.zeros((0, 2)),
     )
-    bounds = error_bounds(ritz_pairs(state, WantedPairs(2)), state)  # ranked from the largest down
+    bounds = error_bounds(ritz_pairs(state, WantedPairs(2)), state, WantedPairs(2))  # ranked from the largest down
     assert bounds[1] == pytest.approx(0.1)  # not 0.1^2 / 0.2
     assert bounds[0] == pytest.approx(0.19)
 
@@ -498,3 +499,43 @@ def test_what_many_steps_found_is_known_when_products_run_out_and_when_they_are_
     resumed = list(lanczos(operator, wanted, max_basis=600, max_products=4000, resume=earlier))
     assert resumed[-1].products == states[-1].products
     np.testing.assert_array_equal(resumed[-1].value_history, states[-1].value_history)
+
+
+CLUSTERS = {
+    "pair": (np.r_[2.5, 2.4977, 2.39, np.linspace(1.8, 0, 297)], 1),
+    "close-pair": (np.r_[2.5, 2.499, 2.39, np.linspace(1.8, 0, 297)], 1),
+    "pair-and-none-near": (np.r_[2.5, 2.4985, np.linspace(1.5, 0, 298)], 1),
+    "three": (np.r_[2.5, 2.499, 2.498, np.linspace(1.8, 0, 297)], 1),
+    "second-and-third": (np.r_[3.0, 2.5, 2.4985, np.linspace(1.8, 0, 297)], 2),
+}
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_bounds_hold_in_clusters_that_one_start_sees_as_one_value(name: str) -> None:
+    """The value of a mixture of two vectors lies between theirs, and its residual does not tell."""
+    spectrum, count = CLUSTERS[name]
+    operator, wanted = MatrixOperator(torch.diag(torch.from_numpy(spectrum))), WantedPairs(count)
+    missed = 0
+    for seed in range(40):
+        state, pairs = solve(operator, wanted, seed=seed)
+        bounds = error_bounds(pairs, state, wanted)
+        missed += bool((abs(pairs.values - spectrum[:count]) > bounds * (1 + 1e-9)).any())
+        assert (bounds <= 1.5 * wanted.tol * pairs.values).all()
+    assert missed <= 3  # 5 % of the starts hide it
+
+
+def test_a_value_that_is_alone_keeps_its_sharp_bound() -> None:
+    spectrum = np.r_[2.5, 2.3, np.linspace(1.8, 0, 298)]
+    operator, wanted = MatrixOperator(torch.diag(torch.from_numpy(spectrum))), WantedPairs(1)
+    for seed in range(10):
+        state, pairs = solve(operator, wanted, seed=seed)
+        assert error_bounds(pairs, state, wanted)[0] < 1e-4
+        assert state.products <= 30
+
+
+def test_two_copies_within_the_tolerance_are_taken_apart_where_the_search_found_both() -> None:
+    """The exact values, though the first start gave one in between."""
+    spectrum = np.r_[2.5, 2.4985, np.linspace(1.5, 0, 298)]
+    operator, wanted = MatrixOperator(torch.diag(torch.from_numpy(spectrum))), WantedPairs(1)
+    errors = [abs(solve(operator, wanted, seed=seed)[1].values[0] - 2.5) for seed in range(10)]
+    assert sorted(errors)[7] < 1e-4

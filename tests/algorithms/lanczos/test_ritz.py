@@ -42,7 +42,7 @@ def test_error_bounds_hold(products: int) -> None:
     state = run(products)
     pairs = ritz_pairs(state, WANTED)
     distances = np.abs(pairs.values[:, None] - SPECTRUM[None, :]).min(axis=1)
-    assert (distances <= error_bounds(pairs, state)).all()
+    assert (distances <= error_bounds(pairs, state, WANTED)).all()
 
 
 def test_values_are_as_exact_as_their_residuals_squared() -> None:
@@ -50,7 +50,7 @@ def test_values_are_as_exact_as_their_residuals_squared() -> None:
     state = run(6)
     pairs = ritz_pairs(state, WANTED)
     assert 1e-6 < pairs.residuals[0] < 1
-    assert error_bounds(pairs, state)[0] < pairs.residuals[0] ** 2
+    assert error_bounds(pairs, state, WANTED)[0] < pairs.residuals[0] ** 2
 
 
 def test_convergence_is_a_residual_below_the_tolerance() -> None:
