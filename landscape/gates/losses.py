@@ -51,7 +51,7 @@ def loss_gap(mine: Run, theirs: Run) -> LossGap | None:
     """Two losses that are too far apart for a comparison; None if they are near or do not matter."""
     if not mine.follows_loss or _losses_agree(mine.loss, theirs.loss):
         return None
-    return _gap(mine, theirs, mine.loss, theirs.loss)
+    return gap_between(mine, theirs, mine.loss, theirs.loss)
 
 
 def mean_loss_gap(mine: Sequence[Run], theirs: Sequence[Run]) -> LossGap | None:
@@ -61,7 +61,7 @@ def mean_loss_gap(mine: Sequence[Run], theirs: Sequence[Run]) -> LossGap | None:
     if not theirs[0].follows_loss or _losses_agree(*means):
         return None
     explained = abs(means[0] - means[1]) <= significant_difference(there, len(here), LOSS_ALPHA / 2)
-    return None if explained else _gap(mine[0], theirs[0], *means)
+    return None if explained else gap_between(mine[0], theirs[0], *means)
 
 
 def loss_reason(name: object) -> str:
@@ -76,7 +76,8 @@ def _losses_agree(mine: float, theirs: float) -> bool:
     return abs(mine - theirs) <= COMPARABLE_LOSS_GAP * max(abs(mine), abs(theirs))
 
 
-def _gap(run: Run, earlier: Run, mine: float, theirs: float) -> LossGap:
+def gap_between(run: Run, earlier: Run, mine: float, theirs: float) -> LossGap:
+    """Both losses, whatever is between them; `run` and `earlier` tell their precision."""
     epsilon = max(EPSILONS.get(str(one.fingerprint.get("dtype")), COARSEST_EPSILON) for one in (run, earlier))
     rounding = ROUNDING_STEPS * epsilon * max(1.0, *(abs(loss) for loss in (mine, theirs) if math.isfinite(loss)), 0.0)
     return LossGap(theirs, mine, rounding, loss_reason(run.fingerprint.get("loss")))

@@ -10,10 +10,10 @@ from landscape.errors import EXIT_INCONCLUSIVE, EXIT_REGRESSION
 from landscape.gates import not_comparable, retrained, same_weights
 from landscape.gates.comparison import Comparison, describe_change
 from landscape.gates.entry import Entry
-from landscape.gates.losses import COMPARABLE_LOSS_GAP, LOSS_METRIC, LossGap
+from landscape.gates.losses import COMPARABLE_LOSS_GAP, LOSS_METRIC, LossGap, gap_between
 from landscape.gates.metric import Metric
 from landscape.gates.not_comparable import NotComparable
-from landscape.gates.policy import ComparisonKind, Policy, Rule
+from landscape.gates.policy import DEFAULT_TOLERANCES, ComparisonKind, Policy, Rule
 from landscape.gates.reference import BASELINE, Reference
 from landscape.gates.tolerance import Tolerance
 
@@ -95,6 +95,10 @@ def judge(
         pairs = [(baseline_entry(candidate, baseline, alone=alone), candidate) for candidate in candidates]
         groups = [[judge_one(*item, earlier, candidate, reference) for item in checked] for earlier, candidate in pairs]
         compared = [earlier for earlier, _ in pairs if earlier is not None]
+        groups = [
+            [*_function_verdicts(group, earlier, candidate, reference), *group]
+            for group, (earlier, candidate) in zip(groups, pairs, strict=True)
+        ]
     verdicts = [verdict for group in groups for verdict in (*_loss_verdicts(policy.kind, group, reference), *group)]
     return [*map(_apply_level, verdicts), *_stale_verdicts(policy, compared)]
 
@@ -117,6 +121,30 @@ def _loss_verdicts(kind: ComparisonKind, verdicts: Sequence[Verdict], reference:
     fix = OTHER_FUNCTION_FIX if same else "train to about the same loss"
     measured = (gap.baseline, gap.candidate)
     return [Verdict(LOSS_METRIC, verdict.checkpoint, status, why, fix, rule, measured=measured)]
+
+
+def _function_verdicts(
+    verdicts: Sequence[Verdict], earlier: Entry | None, candidate: Entry, reference: Reference
+) -> list[Verdict]:
+    """The verdict on a loss that the same weights should share, where metrics are compared in spite of a difference.
+
+    None if the loss differs by rounding or within the tolerance of conversions, and none if the policy has a rule for
+    a loss of its own.
+    """
+    compared = [(Metric.parse(one.metric), one) for one in verdicts if one.comparison is not None]
+    if earlier is None or not compared or any(one.loss_gap for one in verdicts):
+        return []
+    if any(metric.field == LOSS_METRIC for metric, _ in compared):
+        return []
+    mine, theirs = (entry.runs[compared[0][0].analysis] for entry in (candidate, earlier))
+    gap = gap_between(mine, theirs, mine.loss, theirs.loss)
+    severe = any(one.rule is not None and one.rule.level == "error" for _, one in compared)
+    rule = Rule(Tolerance.parse(DEFAULT_TOLERANCES["same-weights"]), "error" if severe else "warn")
+    if not gap.differs or abs(gap.candidate - gap.baseline) <= rule.tolerance.of(gap.baseline):
+        return []
+    status: Status = "regression" if gap.rises else "warning"
+    why, measured = f"this is not the same function: {gap.describe(reference.name)}", (gap.baseline, gap.candidate)
+    return [Verdict(LOSS_METRIC, candidate.name, status, why, OTHER_FUNCTION_FIX, rule, measured=measured)]
 
 
 def baseline_entry(candidate: Entry, baseline: Sequence[Entry], *, alone: bool) -> Entry | None:

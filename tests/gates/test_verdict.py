@@ -157,6 +157,36 @@ class TestLoss:
         assert "not the same function" in found.why
 
     @pytest.mark.parametrize(
+        ("losses", "status"),
+        [((0.5, 0.54), "regression"), ((0.5, 0.511), "regression"), ((0.5, 0.46), "warning")],
+        ids=["more", "just-more", "less"],
+    )
+    def test_the_same_weights_with_a_near_loss_are_another_function_too(
+        self, losses: tuple[float, float], status: str
+    ) -> None:
+        """The metrics may be compared, and be better: it is still not the same function."""
+        loss, metric = verdicts(entry(of=run(losses[0])), entry(2.0, of=run(losses[1])))
+        assert (loss.metric, loss.status) == ("loss", status)
+        assert loss.why.startswith("this is not the same function: the loss is")
+        assert metric.status == "improvement"
+        assert exit_code([loss, metric]) == (1 if status == "regression" else 0)
+
+    @pytest.mark.parametrize("losses", [(0.5, 0.509), (0.5, 0.491), (1e-8, 1e-6)], ids=["more", "less", "rounding"])
+    def test_conversions_may_change_the_loss_a_little(self, losses: tuple[float, float]) -> None:
+        before, after = (entry(of=run(loss, loss="mse", dtype="float32")) for loss in losses)
+        assert [one.metric for one in verdicts(before, after) if one.status != "inconclusive"] in ([METRIC], [])
+
+    def test_a_rule_for_a_loss_replaces_that_on_the_function(self) -> None:
+        rules = parse_policy(metrics={METRIC: "1%", "eig.loss": "20%"})
+        readings = dict.fromkeys([METRIC, "eig.loss"], entry().readings[METRIC])
+        before, after = (replace(entry(of=run(loss)), readings=readings) for loss in (0.5, 0.54))
+        assert [one.metric for one in judge(rules, [before], [after])] == [METRIC, "eig.loss"]
+
+    def test_it_warns_where_the_metrics_do(self) -> None:
+        pair = entry(of=run(0.5)), entry(of=run(0.54))
+        assert verdicts(*pair, rule={"level": "warn", "max_increase": "1%"})[0].status == "warning"
+
+    @pytest.mark.parametrize(
         ("dtype", "losses", "status"),
         [
             ("float32", (1e-8, 1e-6), "inconclusive"),

@@ -10,9 +10,8 @@ from landscape.algorithms.lanczos.basis import eigh, rotate
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
 
-
-# A vector between two eigenvectors of a cluster has a value at most so many of its residuals below the larger one in 95 %
-# of all random starts: that is the quotient of two normal numbers, whose law is Cauchy's
+# A vector between two eigenvectors of a cluster has a value at most so many of its residuals below the larger one, for
+# 95 % of all random starts: that is the quotient of two normal numbers, whose law is Cauchy's
 HIDDEN = 13
 
 
@@ -138,7 +137,7 @@ def below_tolerance(residuals: np.ndarray | float, values: np.ndarray, state: La
 
 
 def error_bounds(pairs: Candidates, state: LanczosState, wanted: WantedPairs) -> np.ndarray:
-    """Bounds on the error of each value: min(r, r^2 / gap) and rounding, with r the residual; the tolerance in clusters.
+    """Bounds on the error of each value: min(r, r^2 / gap) and rounding, of residual r; the tolerance in clusters.
 
     r bounds the distance to an eigenvalue, for every symmetric matrix. r^2 / gap (Kato-Temple; Parlett 1980, section
     11.7) does if gap is the distance to the rest of the spectrum, here to the other Ritz values less their residuals.
