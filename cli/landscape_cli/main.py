@@ -214,10 +214,19 @@ def _status(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _print_error("interrupted", 130, [])
     except BrokenPipeError:
-        silence_stdout()  # a gate that could not print its verdict has not passed
-        return EXIT_FAILURE if CHECK in arguments else 0
+        return _end_without_reader(arguments)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # how typer and rich end where the reader of a pipe is gone
+            return _end_without_reader(arguments)
+        return _print_crash(error, arguments)
     except BaseException as error:  # neither a crash nor a library's panic may read as a regression, exit code 1
         return _print_crash(error, arguments)
+
+
+def _end_without_reader(arguments: list[str]) -> int:
+    """The exit code where stdout is a pipe whose reader is gone: a gate that printed no verdict has not passed."""
+    silence_stdout()
+    return EXIT_FAILURE if CHECK in arguments and "--help" not in arguments else 0
 
 
 def _owners(option: str) -> str:

@@ -254,6 +254,18 @@ class TestFlushedStdout:
         assert len(silenced) == 2
 
 
+    @pytest.mark.parametrize("words", [["--version"], ["--help"], ["doctor"], ["check", "--help"]], ids=" ".join)
+    def test_a_reader_that_leaves_at_once_is_no_fault_of_the_user_s_code(self, words: list[str]) -> None:
+        """Also where a library has caught the broken pipe, and ended the program by itself."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", "landscape", *words], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 class TestCompletion:
     """Shells ask for the words that are possible."""
 

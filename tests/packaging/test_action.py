@@ -49,7 +49,10 @@ def environment(step: dict[str, Any], folder: Path, **inputs: str) -> dict[str, 
 
     own = {key: re.sub(r"\$\{\{ ([\w.-]+) \}\}", value, text) for key, text in step["env"].items()}
     path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
-    files = {"GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    files = {
+        "GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "RUNNER_TEMP": str(folder / "bin"),
+    }  # fmt: skip
     return {**os.environ, **own, **files, "PATH": path, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")])}
 
 
@@ -110,3 +113,31 @@ def test_without_inputs_the_settings_decide_and_the_code_of_an_error_is_kept(gat
     assert (gated / "output").read_text(encoding="utf-8") == "exit-code=2\n"
     assert run("check", gated, arguments=f"--from {RESULTS} {' '.join(FAST)}").returncode == 0
     assert not (gated / "report.xml").exists()
+
+
+WORDS = [
+    ("--kind retrained --tol 5%", ["--kind", "retrained", "--tol", "5%"]),
+    (
+        "--metric sharpness.s_avg[0]\n--metric 'trace.trace'\r\n",
+        ["--metric", "sharpness.s_avg[0]", "--metric", "trace.trace"],
+    ),
+    ('--tol "1% or 0.05 abs"', ["--tol", "1% or 0.05 abs"]),
+    ("", []),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WORDS, ids=["line", "lines", "quotes", "none"])
+def test_every_line_of_the_arguments_reaches_the_command(arguments: str, words: list[str], tmp_path: Path) -> None:
+    log = '[ "$1" = -c ] && exec ' + f'{sys.executable} "$@"\n' + "printf '%s\\n' \"$@\" > words.log"
+    put_python(tmp_path, log)
+    done = run("check", tmp_path, arguments=arguments, checkpoints=" a.pt \r\nb c.pt\n", config="g.toml")
+    assert done.returncode == 0, done.stderr
+    found = (tmp_path / "words.log").read_text(encoding="utf-8").splitlines()
+    formats = ["--format", "text", "--format", "github", "--format", "markdown"]
+    assert found == ["-m", "landscape", "--config", "g.toml", "check", *formats, "a.pt", "b c.pt", *words]
+
+
+def test_a_quote_that_is_not_closed_ends_the_step(tmp_path: Path) -> None:
+    put_python(tmp_path, f'[ "$1" = -c ] && exec {sys.executable} "$@"\necho "$@" > words.log')
+    assert run("check", tmp_path, arguments='--tol "1%').returncode != 0
+    assert not (tmp_path / "words.log").exists()
