@@ -11,7 +11,8 @@ import torch
 
 def peak_bytes(work: Callable[[], Any]) -> int:
     """The peak of the bytes that the work allocated on the CPU and had not freed; memory inside kernels included."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profile:
         work()
     assert profile.profiler is not None
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]

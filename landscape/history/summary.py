@@ -16,7 +16,8 @@ from landscape.history.history import History
 def headline_numbers(histories: Sequence[History]) -> Iterator[tuple[str, int | None, str]]:
     """The name, the place (None of a scalar) and the description of what all of the histories hold.
 
-    That is the loss, the norm of the gradient, and of all that has an error the first element.
+    That is the loss, the norm of the gradient, and of all that has an error the first element. What has a name for each
+    element, such as a layer or an estimator, is left out: the first one of two runs may be another.
     """
     for name, about in histories[0].quantities.items():
         held = all(name in one for one in histories)
@@ -24,21 +25,34 @@ def headline_numbers(histories: Sequence[History]) -> Iterator[tuple[str, int | 
             dimensions = {one[name].ndim for one in histories}
             if dimensions == {1}:
                 yield name, None, about.help
-            elif dimensions == {2}:
+            elif dimensions == {2} and not _has_names(histories[0], about.dims[-1]):
                 yield name, 0, about.help
 
 
-def last_value(history: History, name: str, place: int | None) -> tuple[float, float | None]:
-    """The value at the last step that has one, and its error."""
-    values, errors = series(history, name, place)
-    known = np.flatnonzero(np.isfinite(values))
-    return _at(values, errors, int(known[-1]) if len(known) else None)
+def _has_names(history: History, dimension: str) -> bool:
+    """Whether the places along a dimension have names."""
+    coordinate = history.quantities.get(dimension)
+    return coordinate is not None and coordinate.words
 
 
-def largest_value(history: History, name: str, place: int | None) -> tuple[float, float | None]:
-    """The largest value of all steps, and its error."""
+def last_known(history: History, name: str, place: int | None) -> int | None:
+    """Where the last moment is that has a value; None if none has."""
+    known = np.flatnonzero(np.isfinite(series(history, name, place)[0]))
+    return int(known[-1]) if len(known) else None
+
+
+def largest(history: History, name: str, place: int | None) -> int | None:
+    """Where the moment of the largest value is; None if none has a value."""
+    values = series(history, name, place)[0]
+    return int(np.nanargmax(values)) if np.isfinite(values).any() else None
+
+
+def value_at(history: History, name: str, place: int | None, moment: int | None) -> tuple[float, float | None]:
+    """The value at a moment, and its error; NaN without one."""
+    if moment is None:
+        return float("nan"), None
     values, errors = series(history, name, place)
-    return _at(values, errors, int(np.nanargmax(values)) if np.isfinite(values).any() else None)
+    return float(values[moment]), None if errors is None else float(errors[moment])
 
 
 def series(history: History, name: str, place: int | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -47,12 +61,6 @@ def series(history: History, name: str, place: int | None) -> tuple[np.ndarray, 
     if place is None:
         return values, errors
     return values[:, place], None if errors is None or errors.ndim < 2 else errors[:, place]
-
-
-def _at(values: np.ndarray, errors: np.ndarray | None, step: int | None) -> tuple[float, float | None]:
-    if step is None:
-        return float("nan"), None
-    return float(values[step]), None if errors is None else float(errors[step])
 
 
 NEAR_EDGE = 0.1  # relative: gradient descent hovers about the edge (Cohen et al. 2021, figure 1)

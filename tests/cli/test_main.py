@@ -253,7 +253,6 @@ class TestFlushedStdout:
         assert flush_stdout(0, ["check"]) == 0
         assert len(silenced) == 2
 
-
     @pytest.mark.parametrize("words", [["--version"], ["--help"], ["doctor"], ["check", "--help"]], ids=" ".join)
     def test_a_reader_that_leaves_at_once_is_no_fault_of_the_user_s_code(self, words: list[str]) -> None:
         """Also where a library has caught the broken pipe, and ended the program by itself."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from landscape.history import History, Moment, Quantity
-from landscape.history.summary import headline_numbers, largest_value, last_value, meaning
+from landscape.history.summary import headline_numbers, largest, last_known, meaning, value_at
 
 QUANTITIES = {
     "eig.eigenvalues": Quantity(("eig.rank",), error="eig.error_bounds"),
@@ -25,13 +25,15 @@ def made(*values: float) -> History:
 
 def test_the_largest_and_the_last_known_value_have_their_own_errors() -> None:
     history = made(1.0, 5.0, 2.0, math.nan)
-    assert last_value(history, "eig.eigenvalues", 0) == (2.0, 2.0)
-    assert largest_value(history, "eig.eigenvalues", 0) == (5.0, 1.0)
-    assert last_value(history, "loss", None) == (2.0, None)
+    assert (last_known(history, "eig.eigenvalues", 0), largest(history, "eig.eigenvalues", 0)) == (2, 1)
+    assert value_at(history, "eig.eigenvalues", 0, 2) == (2.0, 2.0)
+    assert value_at(history, "eig.eigenvalues", 0, 1) == (5.0, 1.0)
+    assert value_at(history, "loss", None, 2) == (2.0, None)
 
 
 def test_without_a_known_value_there_is_none() -> None:
-    value, error = largest_value(made(math.nan), "loss", None)
+    assert largest(made(math.nan), "loss", None) is None
+    value, error = value_at(made(math.nan), "loss", None, last_known(made(math.nan), "loss", None))
     assert math.isnan(value)
     assert error is None
 
@@ -64,3 +66,20 @@ def test_the_first_and_the_last_eigenvalue_stand_beside_the_edge() -> None:
     assert meaning(beside([5.0], [20.0])) == ""
     assert meaning(beside([5.0, 21.0], [math.nan, 20.0])) == ""
     assert meaning(made(1.0, 2.0)) == ""
+
+
+def test_numbers_with_names_for_their_elements_are_no_headlines() -> None:
+    """The first layer, or estimator, of one run may be another than that of the other."""
+    about = {
+        "trace.estimator": Quantity(("trace.estimator",), words=True),
+        "trace.estimator_trace": Quantity(("trace.estimator",), error="trace.estimator_standard_error"),
+        "trace.estimator_standard_error": Quantity(("trace.estimator",)),
+        "trace.trace": Quantity((), error="trace.standard_error"),
+        "trace.standard_error": Quantity(()),
+    }
+    numbers = {
+        "loss": 1.0, "trace.estimator": np.array(["xtrace", "hutch++"]), "trace.estimator_trace": np.array([3.0, 4.0]),
+        "trace.estimator_standard_error": np.array([0.1, 0.2]), "trace.trace": 3.0, "trace.standard_error": 0.1,
+    }  # fmt: skip
+    history = History().with_moment(Moment(0, "0.pt", numbers), about)
+    assert [name for name, *_ in headline_numbers([history, history])] == ["loss", "trace.trace"]

@@ -10,7 +10,7 @@ import pytest
 
 import landscape
 from landscape.errors import UsageError
-from landscape.history import History
+from landscape.history import History, Moment, Quantity
 from landscape.side_by_side import caveats_of_runs
 from landscape.side_by_side.labels import labels_of_files, labels_of_runs
 
@@ -54,3 +54,45 @@ def test_caveats_of_runs_name_each_other_measurement_once() -> None:
     histories = [made("a", 1.0), made("b", 1.0, data="e"), made("c", 1.0)]
     assert caveats_of_runs(histories, ["a", "b", "c"]) == ["b was measured otherwise: data: e here, d there"]
     assert caveats_of_runs([made("a", 1.0), made("b", 1.0)], ["a", "b"]) == []
+
+
+def of_steps(run: str, losses: dict[int, float], traces: dict[int, float], **parts: object) -> History:
+    """A run with a loss at every step and a trace at some."""
+    history = History(attributes={"run": run, "measurement": json.dumps({"data": "d", **parts})})
+    about = {"trace.trace": Quantity((), error="trace.standard_error"), "trace.standard_error": Quantity(())}
+    for step, loss in losses.items():
+        numbers = {"loss": loss}
+        if step in traces:
+            numbers |= {"trace.trace": traces[step], "trace.standard_error": 0.1}
+        history = history.with_moment(Moment(step, f"{step}.pt", numbers), about)
+    return history
+
+
+def test_a_value_that_is_not_of_the_last_step_says_of_which_it_is() -> None:
+    first = of_steps("a", {0: 1.0, 20: 1.0}, {0: 5.0, 20: 4.0})
+    second = of_steps("b", {0: 1.0, 20: 1.0}, {0: 7.0})
+    rows = {row.metric: row.cells for row in landscape.compare(first, second).rows}
+    assert rows["trace.trace, last"][1].value == 7.0
+    assert "b has no trace.trace at its last step 20: the value is of step 0" in rows["trace.trace, last"][1].reason
+    assert rows["loss, last"][1].reason == ""
+    swapped = {row.metric: row.cells for row in landscape.compare(second, first).rows}
+    assert "the value is of step 0" in swapped["trace.trace, last"][0].reason
+
+
+def test_runs_at_other_losses_say_so_at_the_steps_that_are_compared() -> None:
+    first = of_steps("a", {0: 2.0, 20: 0.5}, {0: 9.0, 20: 4.0}, loss="cross_entropy")
+    second = of_steps("b", {0: 2.0, 20: 1.0}, {0: 8.0, 20: 7.0}, loss="cross_entropy")
+    rows = {row.metric: row.cells[1] for row in landscape.compare(first, second).rows}
+    said = "the loss of b at step 20 is 1, of a at step 20 0.5: cross-entropy flattens"
+    assert said in rows["trace.trace, last"].reason
+    assert rows["trace.trace, last"].difference == 3.0
+    assert rows["trace.trace, largest"].reason == ""  # both are of step 0
+    assert rows["loss, last"].reason == ""
+    (caveat,) = caveats_of_runs([first, second], ["a", "b"])
+    assert caveat == rows["trace.trace, last"].reason
+
+
+def test_options_that_differ_are_named_alone() -> None:
+    first = of_steps("a", {0: 1.0}, {0: 1.0}, trace={"rtol": 0.1, "seed": 0})
+    second = of_steps("b", {0: 1.0}, {0: 1.0}, trace={"rtol": 0.05, "seed": 0})
+    assert landscape.compare(first, second).reasons == ("b was measured otherwise: trace rtol: 0.05 here, 0.1 there",)

@@ -67,7 +67,9 @@ PLAIN_MEAN = {"w2+w6"}  # where the control variate leaves more than a hundredth
 def test_the_interval_holds_the_exact_value_of_the_localized_posterior(name: str) -> None:
     case = CASES[name]()
     result = landscape.run(Llc(nbeta=case.nbeta, gamma=case.gamma, draws=160), case.objective)
-    assert abs(result.llc - case.exact) < 3.5 * result.llc_se
+    if result.trouble() is None:  # chains that are not in equilibrium say so, and their error is not theirs
+        assert abs(result.llc - case.exact) < 3.5 * result.llc_se
+    assert abs(result.llc - case.exact) < 0.1 * case.exact
     assert result.llc_se < (0.12 if name in PLAIN_MEAN else 0.05) * case.exact
     assert max(result.r_hat, result.distance_r_hat) < 1.1
 

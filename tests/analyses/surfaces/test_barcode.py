@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tanh_net
+from scipy.integrate import trapezoid
 from torch import Tensor
 
 import landscape
@@ -33,7 +34,7 @@ def test_a_plane_with_two_wells_has_two_bars() -> None:
     assert np.isnan(columns["minimum_death"][0])
     assert columns["minimum_width_alpha"][1] == pytest.approx(0.5**0.5, abs=0.06)  # tilted by .01
     assert columns["minimum_width_beta"][1] == pytest.approx(0.5, abs=0.06)
-    area = np.trapezoid(2 * np.sqrt(np.clip(0.0625 - (AXIS**2 - 0.25) ** 2, 0, None)), AXIS) / 2
+    area = trapezoid(2 * np.sqrt(np.clip(0.0625 - (AXIS**2 - 0.25) ** 2, 0, None)), AXIS) / 2
     assert columns["minimum_area"][1] == pytest.approx(area, rel=0.1)
 
 
