@@ -105,8 +105,5 @@ def _print(table: SideBySide, form: Format) -> None:
 def _text(table: SideBySide, form: str) -> str:
     """The table in a format; as plain text its columns are as wide as their longest cells."""
     if form == "table":
-        lines = [table.header(), *table.cells()]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([*rows, *table.notes()]) + "\n"
+        return "\n".join([*tables.plain_columns([table.header(), *table.cells()]), *table.notes()]) + "\n"
     return {"markdown": table.to_markdown, "csv": table.to_csv, "json": table.to_json, "html": table.to_html}[form]()

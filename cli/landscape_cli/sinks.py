@@ -51,6 +51,13 @@ def _stdout_sink(name: str) -> Sink:
     return sink
 
 
+def _table(report: Report) -> list[str]:
+    """What a terminal shows above the sentences: errors, and the table of verdicts."""
+    failures = [f"{checkpoint}: {error}" for checkpoint, error in report.failures]
+    rows = tables.plain_columns([reports.HEADERS, *reports.report_rows(report)]) if report.verdicts else []
+    return [*failures, *rows, ""]
+
+
 def _open_at_once(file: str, flags: int) -> int:
     """Opens a file for writing; a pipe that nobody reads is an OSError, instead of waiting for its reader."""
     at_once = getattr(os, "O_NONBLOCK", 0)  # which Windows lacks; there set_blocking refuses files
@@ -66,7 +73,7 @@ def _file_sink(name: str, file: Path) -> Sink:
         try:
             mode = "a" if str(file) == _summary_file(name) else "w"
             with open(file, mode, encoding="utf-8", opener=_open_at_once) as target:
-                target.write(REPORT_FORMATS[name](report) + "\n")
+                target.write("\n".join([*(_table(report) if name == "text" else []), REPORT_FORMATS[name](report), ""]))
         except OSError as error:
             raise OutputError(f"{file} cannot be written: {error.strerror}", fix=f"--format {name}=FILE") from error
 

@@ -59,6 +59,12 @@ def print_grid(columns: Sequence[Column], rows: Iterable[Sequence[str]], title: 
     (screen if needed <= screen.width else Screen(width=needed, force_terminal=screen.is_terminal)).print(table)
 
 
+def plain_columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells as text for a file, whose columns are as wide as their longest cells."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+
+
 def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int | None) -> None:
     """Prints names, shapes and dtypes of the first `limit` tensors, and how many more there are."""
     table = Table(box=box.SIMPLE_HEAD)

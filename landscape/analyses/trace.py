@@ -161,7 +161,14 @@ class TraceResult(PopulationColumns):
         if len(self.estimator) > 1 and self.estimator[0] != "exact":
             best = int(self.estimator_needed.argmin())
             needed = self.estimator_needed[best]
-            remarks.append(f"{self.estimator[best]} needs the fewest products for --rtol, about {needed:.0f}")
+            if needed > self.parameters and self.trouble() is not None:
+                every = self.products + self.parameters
+                remarks.append(
+                    f"the sum of all {self.parameters:,} diagonal entries is exact and takes fewer products than any "
+                    f"estimate for --rtol: --max-products {every}"
+                )
+            else:
+                remarks.append(f"{self.estimator[best]} needs the fewest products for --rtol, about {needed:.0f}")
         return remarks + self.gradient_remarks()
 
     def meaning(self) -> str:

@@ -122,7 +122,8 @@ def _adam_entries(
     if state is None:
         raise CheckpointError(
             f"{where} holds no optimizer state of Adam",
-            why="looked for a dictionary with state and param_groups under any name: optimizer, optimizer_states, ...",
+            why="looked for a dictionary with state and param_groups under any name: optimizer, optimizer_states, ...; "
+            "in a directory for optimizer.pt",
             fix=fix,
         )
     try:
@@ -132,6 +133,8 @@ def _adam_entries(
         names = trainable if len(trainable) == len(numbers) else list(parameters)
         known = frozenset(parameters)
         given = [strip_wrappers(name, known) for group in groups for name in group.get("param_names", ())]
+        if not given and len(groups) > 1:
+            given = _names_by_shape(state, names, parameters)
         found = _entries(state, given or names)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
@@ -147,10 +150,25 @@ def _adam_entries(
             f"{where}: its optimizer state does not tell which parameter is which: {len(numbers)} tensors in "
             f"{len(groups)} groups for {len(parameters)} parameters"
             + (f"; not fitting: {listing(wrong)}" if wrong else ""),
-            why="without names it knows them by their order alone, which is model.parameters()' for one group only",
+            why="without names their order tells, that of model.parameters(), of several groups if their shapes differ",
             fix=f"make the optimizer from model.named_parameters(), or {fix}",
         )
     return found
+
+
+def _names_by_shape(state: Mapping[str, Any], names: list[str], parameters: Mapping[str, Tensor]) -> list[str]:
+    """The names in the order of the groups' numbers, if no shape is in two groups; else none.
+
+    Each group has its parameters in the order of the model: matrices with weight decay, vectors without, are the usual
+    two groups.
+    """
+    groups = [[state["state"].get(number) for number in group["params"]] for group in state["param_groups"]]
+    if any(one is None for group in groups for one in group):  # one that never had a gradient has no known shape
+        return []
+    shapes = [[tuple(one["exp_avg_sq"].shape) for one in group] for group in groups]
+    found = [[name for name in names if tuple(parameters[name].shape) in set(group)] for group in shapes]
+    fits = [[tuple(parameters[name].shape) for name in group] for group in found] == shapes
+    return [name for group in found for name in group] if fits else []
 
 
 def _entries(state: Mapping[str, Any], names: list[str]) -> dict[str, AdamEntry]:

@@ -19,6 +19,7 @@ from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
 from landscape.checkpoints.spec import DATA_KEY
 from landscape.errors import CheckpointError, UsageError, listing
 
+OPTIMIZER_FILE = "optimizer.pt"
 MAX_TREE_DEPTH = 100  # levels of a data file; no batch has more
 
 
@@ -96,7 +97,6 @@ def read_contents(
     notes = selected.notes
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
-    state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
     module = _model_of_directory(path, tensors, one_by_one) if contents.format.describes_model else None
     if contents.format.adapts_model:
         module = _model_of_adapter(path, tensors, base)
@@ -107,14 +107,34 @@ def read_contents(
         tensors,
         spec,
         extras,
-        state,
+        lambda: _optimizer_state(contents),
         module,
         notes,
         weight_set.unread,
         weight_set.prefix,
         (lambda name: fetch_tensors(contents, {name: refs[name]})[name]) if one_by_one else None,
-        weight_sets.optimizer_groups(contents.tree),
+        _optimizer_groups(contents),
     )
+
+
+def _with_optimizer(contents: Contents) -> Contents:
+    """What holds the state of the optimizer: the file beside the model in a directory of Hugging Face's Trainer."""
+    beside = contents.path / OPTIMIZER_FILE
+    return describe(beside) if contents.path.is_dir() and beside.is_file() else contents
+
+
+def _optimizer_state(contents: Contents) -> Any:
+    """The optimizer's state dict; None without one."""
+    holder = _with_optimizer(contents)
+    return fetch_tree(holder, weight_sets.optimizer_state(holder.tree))
+
+
+def _optimizer_groups(contents: Contents) -> tuple[Mapping[str, Any], ...]:
+    """The numbers of the optimizer's groups; empty where the file beside the model cannot be read."""
+    try:
+        return weight_sets.optimizer_groups(_with_optimizer(contents).tree)
+    except CheckpointError:  # it is no part of the weights
+        return ()
 
 
 def _stand_in(ref: TensorRef) -> Tensor:

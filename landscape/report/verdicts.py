@@ -23,7 +23,9 @@ def verdict_page(
     `failures` are checkpoints that could not be measured, each with its error.
     """
     marked = [[*cells, element("span", word, class_="alarm") if word in BAD else word] for *cells, word in rows]
-    missing = [join([element("code", name), ": ", error]) for name, error in failures]
+    missing = [
+        join([element("code", name), ": ", "; ".join(map(str.strip, error.splitlines()))]) for name, error in failures
+    ]
     problem = notice("Not measured", items(missing), kind="problem") if missing else ""
     content = join([problem, table("Verdicts", list(head), marked, texts=TEXT_COLUMNS), items(reasons)])
     return build_page("landscape check", [element("p", line) for line in lead], [Section("Verdicts", content)])

@@ -80,6 +80,15 @@ def test_the_estimator_that_needs_the_fewest_products_is_named(result: TraceResu
     assert replace(result, **two).remarks()[-1] == "hutchinson needs the fewest products for --rtol, about 7"  # type: ignore[arg-type]
 
 
+def test_where_every_estimate_takes_longer_the_diagonal_itself_is_advised(result: TraceResult) -> None:
+    """Of an inconclusive result, whose products did not suffice for either."""
+    two = {"estimator": np.array(["xtrace", "hutchinson"]), "estimator_needed": np.array([6600.0, 9000.0])}
+    short = replace(result, interval=np.array([0.0, 4.0]), **two)  # type: ignore[arg-type]
+    assert short.trouble() is not None
+    assert short.remarks()[-1].endswith(f"--max-products {short.products + short.parameters}")
+    assert "exact" in short.remarks()[-1]
+
+
 def test_the_error_by_the_labels_is_named_and_asks_for_no_more_products(result: TraceResult) -> None:
     half = float(np.hypot(0.02, 1.96 * 0.1))
     wide = replace(

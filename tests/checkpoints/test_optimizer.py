@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from landscape.checkpoints import read
 from landscape.checkpoints.inspection import inspect
@@ -96,3 +98,69 @@ def test_of_several_optimizers_none_is_taken(tmp_path: Path) -> None:
     assert not inspect(tmp_path / "a.pt").optimizer
     with pytest.raises(CheckpointError, match=r"states of 2 optimizers: .*\n.*--preconditioner FILE"):
         read(tmp_path / "a.pt").optimizer()
+
+
+def trained_in_groups(*kinds: Callable[[Tensor], bool]) -> tuple[nn.Module, torch.optim.AdamW]:
+    """A net and AdamW after two steps, with a group for the parameters of each kind."""
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    groups = [{"params": [p for p in net.parameters() if kind(p)]} for kind in kinds]
+    adam = torch.optim.AdamW(groups, lr=0.01)
+    for _ in range(2):
+        adam.zero_grad()
+        net(torch.randn(6, 3)).square().mean().backward()
+        adam.step()
+    return net, adam
+
+
+def expected_divisors(net: nn.Module, adam: torch.optim.AdamW) -> dict[str, Tensor]:
+    """By the parameters themselves, which the optimizer in memory knows."""
+    return {
+        name: (adam.state[p]["exp_avg_sq"].double() / (1 - 0.999 ** float(adam.state[p]["step"]))).sqrt() + 1e-8
+        for name, p in net.named_parameters()
+    }
+
+
+def test_two_groups_without_names_are_told_by_the_shapes_of_their_parameters() -> None:
+    """Matrices decay and vectors do not: the usual groups, whose numbers are in another order than the model's."""
+    net, adam = trained_in_groups(lambda p: p.ndim > 1, lambda p: p.ndim == 1)
+    found = adam_preconditioner(adam.state_dict(), dict(net.named_parameters()), "a.pt")
+    expected = expected_divisors(net, adam)
+    assert found.keys() == expected.keys()
+    assert all(torch.allclose(found[name], expected[name], rtol=1e-6) for name in expected)
+
+
+def test_groups_that_share_a_shape_are_refused() -> None:
+    """The bias of the first layer has the shape of the norm's vectors, which are in another group."""
+    net, adam = trained_in_groups(lambda p: p.ndim > 1, lambda p: p.ndim == 1)
+    vectors = adam.state_dict()["param_groups"][1]["params"]
+    groups = [dict(group) for group in adam.state_dict()["param_groups"]]
+    groups[0]["params"], groups[1]["params"] = [*groups[0]["params"], vectors[0]], vectors[1:]
+    state = {"state": adam.state_dict()["state"], "param_groups": groups}
+    with pytest.raises(CheckpointError, match="does not tell which parameter is which"):
+        adam_preconditioner(state, dict(net.named_parameters()), "a.pt")
+
+
+def test_the_state_beside_a_model_of_the_trainer_is_found(tmp_path: Path) -> None:
+    """A directory as `Trainer` leaves it: config.json, model.safetensors, optimizer.pt."""
+    import transformers
+
+    config = transformers.LlamaConfig(
+        vocab_size=20, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=16,
+    )  # fmt: skip
+    net = transformers.LlamaForCausalLM(config)
+    groups = [{"params": [p for p in net.parameters() if (p.ndim > 1) == decays]} for decays in (True, False)]
+    adam = torch.optim.AdamW(groups, lr=0.02, betas=(0.8, 0.999))
+    ids = torch.arange(12).reshape(2, 6)
+    net(input_ids=ids, labels=ids).loss.backward()
+    adam.step()
+    net.save_pretrained(tmp_path / "checkpoint-1")
+    torch.save(adam.state_dict(), tmp_path / "checkpoint-1" / "optimizer.pt")
+    checkpoint = read(tmp_path / "checkpoint-1")
+    assert [(group["lr"], group["betas"]) for group in checkpoint.groups] == [(0.02, (0.8, 0.999))] * 2
+    found = adam_preconditioner(checkpoint.optimizer(), dict(net.named_parameters()), "checkpoint-1")
+    expected = expected_divisors(net, adam)
+    assert all(torch.allclose(found[name], expected[name], rtol=1e-6) for name in expected)
+    (tmp_path / "checkpoint-1" / "optimizer.pt").write_text("half a file")
+    assert read(tmp_path / "checkpoint-1").groups == ()

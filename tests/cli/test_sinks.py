@@ -68,6 +68,15 @@ def test_a_page_of_verdicts_goes_to_stdout_or_into_a_file(known: str, capsys: Ca
     assert status(["check", known, *FAST, "--format", "html", "--format", "json"]) == 2
 
 
+def test_text_in_a_file_has_the_table_too(known: str) -> None:
+    save_checkpoint("mlp.pt", 1.1)
+    assert status(["check", known, "missing.pt", *FAST, "--format", "text=verdict.txt"]) != 0
+    lines = Path("verdict.txt").read_text(encoding="utf-8").splitlines()
+    (row,) = [line for line in lines if line.split()[:2] == ["mlp.pt", LAMBDA]]
+    assert row.split()[-1] == "regression"
+    assert any("there is no file" in line and "missing.pt" in line for line in lines)
+
+
 def test_a_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_gets_the_report(
     known: str, capsys: Captured
 ) -> None:

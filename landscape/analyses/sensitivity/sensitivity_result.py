@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.numbers import with_error
 from landscape.analyses.shared.cost import cost_scalar
-from landscape.analyses.shared.meaning import describe_share
+from landscape.analyses.shared.meaning import describe_share, stored_options
 from landscape.errors import listing
 from landscape.fields import Gauge, array, scalar
 
@@ -175,7 +175,8 @@ class SensitivityResult(Result):
 
     def remarks(self) -> list[str]:
         """Where forecasts do not hold, where they rank layers otherwise, and what the chosen bits bring."""
-        return [*self._about_forecasts(), *self._about_ranks(), *self._about_allocation()]
+        every = (self._about_forecasts(), self._about_joint_changes(), self._about_ranks(), self._about_allocation())
+        return [sentence for sentences in every for sentence in sentences]
 
     def _about_forecasts(self) -> list[str]:
         """A sentence for each kind of change whose forecasts do not all hold."""
@@ -187,6 +188,26 @@ class SensitivityResult(Result):
             parts = [text for text, count in zip(said, counts.values(), strict=True) if count]
             if parts:
                 found.append(f"{name}: the second-order forecast {' and '.join(parts)} of {len(words)} layers")
+        return found
+
+    def _about_joint_changes(self) -> list[str]:
+        """A sentence for each kind whose forecast does not hold for all layers together: what a model would ship with.
+
+        The errors of both count as if they were independent, which makes their difference rather less certain.
+        """
+        tolerance, found = float(stored_options(self).get("tolerance", 0.2)), []
+        for name, *numbers in zip(
+            self.kind, self.kind_real, self.kind_real_se, self.kind_forecast, self.kind_forecast_se, strict=True
+        ):
+            real, real_error, forecast, forecast_error = map(float, numbers)
+            gap = abs(real - forecast)
+            if gap <= tolerance * max(abs(real), abs(forecast)):
+                continue
+            sure = gap > SURE_ERRORS * math.hypot(real_error, forecast_error)
+            found.append(
+                f"{name}: all layers together change the loss by {with_error(real, real_error)}, the forecast is "
+                f"{forecast:.2g}, which {'does not hold' if sure else 'may not hold'}"
+            )
         return found
 
     def _about_ranks(self) -> list[str]:

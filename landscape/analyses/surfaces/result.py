@@ -317,11 +317,21 @@ class SurfaceResult(Result):
             return []
         known = np.flatnonzero(np.isfinite(self.minimum_persistence))
         order = known[np.argsort(-self.minimum_persistence[known], kind="stable")][:NAMED_MINIMA]
-        named = [f"{self.minimum_persistence[i]:.3g} ± {self.minimum_error[i]:.1g}" for i in order]
+        named = [
+            f"{self.minimum_persistence[i]:.3g} ± {self.minimum_error[i]:.1g}{self._at_border(int(i))}" for i in order
+        ]
         first = " of plane 0" if self.seed is not None else ""
         depths = f": beside the deepest, basins of depth {', '.join(named)}" if named else ", parted by NaN"
         more = " and shallower ones" if len(known) > len(named) else ""
         return [f"{self.minima} minima{first}{depths}{more} (landscape plot RESULT --barcode)"]
+
+    def _at_border(self, minimum: int) -> str:
+        """That a minimum lies on the border of the grid, where the loss may fall further; "" inside of it."""
+        axes = [(self.alpha, self.minimum_alpha)]
+        if self.beta is not None and self.minimum_beta is not None:
+            axes.append((self.beta, self.minimum_beta))
+        outside = any(places[minimum] in (axis.min(), axis.max()) for axis, places in axes)
+        return " (at the border of the grid, beyond which the loss may fall further)" if outside else ""
 
     def _lowest_remarks(self) -> list[str]:
         """A remark if some point is clearly lower than the checkpoint."""

@@ -111,3 +111,22 @@ def test_the_most_sensitive_layer_is_named_if_it_is_apart_from_the_next(result: 
             f"{result.kind[0]}: {result.change_layer[rows][0]} is the most sensitive layer, which raises the loss by"
         )
         assert one.meaning() == (f"{words} 0.5 (25 % of it)" if named else "")
+
+
+@pytest.mark.parametrize(
+    ("real", "real_error", "words"),
+    [(0.35, 0.01, "which does not hold"), (0.35, 0.3, "which may not hold"), (0.011, 0.001, "")],
+    ids=["beyond-errors", "within-errors", "within-the-tolerance"],
+)
+def test_a_joint_change_that_the_forecast_misses_is_told(
+    result: SensitivityResult, real: float, real_error: float, words: str
+) -> None:
+    """Layers may hold alone, and fail together: that is what a model would ship with."""
+    forecast, errors = np.array([0.01, 0.01]), np.array([1e-3, 1e-3])
+    joint = replace(
+        result, kind_real=np.array([0.01, real]), kind_real_se=np.array([1e-3, real_error]), kind_forecast=forecast,
+        kind_forecast_se=errors,
+    )  # fmt: skip
+    said = [remark for remark in joint.remarks() if "all layers together" in remark]
+    assert len(said) == bool(words)
+    assert all(one.startswith("3 bits: ") and one.endswith(words) for one in said)

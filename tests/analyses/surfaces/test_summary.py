@@ -136,3 +136,19 @@ def test_minima_have_their_depth_and_place() -> None:
     assert columns["minimum_persistence"][1] == 1  # the pass between them lies at 3
     assert (columns["minimum_alpha"][1], columns["minimum_beta"][1]) == (2, 0)
     assert columns["lines"] == 2
+
+
+def test_a_minimum_at_the_border_of_the_grid_is_said_to_be_there(classification: Data) -> None:
+    """The loss may fall further beyond it: it need be no minimum."""
+    line = measured(Objective(tanh_net(), [classification], "cross_entropy"), dim=1, grid="9")
+    two = {"minima": 2, "minimum_loss": np.array([0.1, 0.2]), "minimum_persistence": np.array([np.nan, 0.1])}
+    places = {"inside": line.alpha[3], "border": line.alpha.min()}
+    for name, place in places.items():
+        found = replace(
+            line,
+            minimum_alpha=np.array([0.0, place]),
+            minimum_error=np.array([0.0, 1e-3]),
+            **two,  # type: ignore[arg-type]
+        )
+        (said,) = [remark for remark in found.remarks() if remark.startswith("2 minima")]
+        assert ("at the border of the grid" in said) == (name == "border")
