@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.choices import CLEAN, MEMORIZED
+from landscape.errors import clean
 from landscape.figures.style import (
     GREY,
     MAX_NAMED,
@@ -21,7 +22,7 @@ from landscape.figures.style import (
     series_style,
     shades,
 )
-from landscape.figures.texts import draw_legend, legend_text, set_heading, set_label, shorten, tick_names
+from landscape.figures.texts import draw_legend, legend_text, set_heading, set_label, tell_apart, tick_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SCORES = ("edit_damage", "edit_kl", "input_curvature", "sample_loss")  # in the order in which they are drawn
 BINS = 40
+LETTERS_OF_A_LAYER = 24  # in a legend
 MAX_CURVES = 12  # curves of layers that can be told apart in one panel, with a color bar
 LINEAR_SHARE = 1e-3  # of the largest change: smaller changes are drawn on a linear scale
 SMALLEST_DECADE = 1e-12  # of that scale, where all changes are zero
@@ -101,8 +103,9 @@ def draw_curvature_mass(result: MemorizationResult, axes: Axes) -> None:
     layers = len(result.layer)
     rows = np.unique(np.linspace(0, layers - 1, min(layers, MAX_CURVES)).round().astype(int))
     named = layers <= MAX_NAMED
+    names = tell_apart([clean(str(name)) for name in result.layer], LETTERS_OF_A_LAYER)
     for row, color in zip(rows, shades(layers)[rows], strict=True):
-        label = shorten(str(result.layer[row]), 24) if named else None
+        label = legend_text(names[row]) if named else None
         line = series_style(row).line if named else "-"
         axes.plot(result.share, result.cumulative_mass[row], color=color, linestyle=line, linewidth=1.3, label=label)
     axes.plot(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,26 @@ def cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[:half]}...{text[-half:]}"
 
 
+def tell_apart(names: Sequence[str], letters: int) -> list[str]:
+    """The names with at most so many letters: of longer ones parts between dots that tell nothing apart are left out.
+
+    The last part stays, and so do numbers: `model.layers.0.self_attn.v_proj` becomes `0.v_proj` beside its likes. What
+    is still too long loses its middle.
+
+    >>> tell_apart(["model.layers.0.mlp.up", "model.layers.1.mlp.up", "model.norm"], 8)
+    ['0.mlp.up', '1.mlp.up', 'norm']
+    """
+    parts = [name.split(".") for name in names]
+    words = {word for name in parts for word in name[:-1] if not word.isdecimal()}
+    for word in sorted(words, key=lambda word: (-len(word), word)):
+        if max(map(len, map(".".join, parts)), default=0) <= letters:
+            break
+        shorter = [[one for one in name[:-1] if one != word] + name[-1:] for name in parts]
+        if len(set(map(tuple, shorter))) == len(set(names)):
+            parts = shorter
+    return [cut(".".join(name), letters) for name in parts]
+
+
 def font_size(name: str) -> float:
     """The size in points of a text of relative size: `small` with the style that is set."""
     from matplotlib.font_manager import FontProperties
@@ -66,7 +87,7 @@ def letters_beside(axes: Axes, size: str) -> int:
 def tick_names(axes: Axes, names: list[str], size: str) -> list[str]:
     """Names for the ticks of a panel, cut to what has room beside it; they are to be set without math."""
     letters = letters_beside(axes, size)
-    return [cut(clean(name), letters) for name in names]
+    return tell_apart([clean(name) for name in names], letters)
 
 
 def set_heading(axes: Axes, text: str, *, math: bool = True) -> None:

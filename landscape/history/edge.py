@@ -37,8 +37,8 @@ class EdgeOfStability:
 
     >>> EdgeOfStability.of(0.1).at(500)
     20.0
-    >>> EdgeOfStability.of("checkpoint").at(500, [{"lr": 0.1, "momentum": 0.9}])
-    38.0
+    >>> EdgeOfStability.of("checkpoint").at(500, [{"lr": 0.5, "momentum": 0.5}])
+    6.0
     """
 
     rates: tuple[tuple[float, float], ...]

@@ -279,6 +279,10 @@ class TestCompletion:
         )
         assert (done.returncode, done.stdout.split()) == (0, [found])
 
-    def test_the_script_of_a_shell_is_shown(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_the_script_of_a_shell_is_shown(
+        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Typer asks which shell has started the tests, and takes no other."""
+        monkeypatch.setattr("shellingham.detect_shell", lambda *args: ("bash", "/bin/bash"))
         assert status(["--show-completion", "bash"]) == 0
         assert "complete -o default" in capfd.readouterr().out

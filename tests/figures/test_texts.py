@@ -16,6 +16,7 @@ from landscape.figures.texts import (
     set_heading,
     set_label,
     shorten,
+    tell_apart,
     tick_names,
 )
 
@@ -99,3 +100,36 @@ def test_nothing_to_name_has_no_legend() -> None:
     axes = panel()
     draw_legend(axes)
     assert axes.get_legend() is None
+
+
+LLAMA = [
+    *(
+        f"model.layers.{layer}.{place}"
+        for layer in range(12)
+        for place in ("self_attn.q_proj", "self_attn.k_proj", "mlp.gate_proj", "mlp.down_proj")
+    ),
+    "model.embed_tokens",
+    "lm_head",
+]
+DEEP = [
+    *(f"encoder.block.{n}.layer.{m}.DenseReluDense.wi" for n in range(3) for m in range(2)), "decoder.final_layer_norm"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [LLAMA, DEEP], ids=["llama", "t5"])
+@pytest.mark.parametrize("letters", [16, 18, 24, 60])
+def test_layers_of_a_transformer_are_told_apart_where_there_is_little_room(names: list[str], letters: int) -> None:
+    short = tell_apart(names, letters)
+    assert len(set(short)) == len(names)
+    assert max(map(len, short)) <= letters
+    numbers = [[part for part in name.split(".") if part.isdecimal()] for name in names]
+    assert all(
+        [part for part in text.split(".") if part.isdecimal()] == own for text, own in zip(short, numbers, strict=True)
+    )
+    assert tell_apart(names, 200) == names
+
+
+def test_what_cannot_be_told_apart_by_parts_loses_its_middle() -> None:
+    assert tell_apart(["a" * 30, "b" * 30], 11) == ["aaaa...aaaa", "bbbb...bbbb"]
+    assert tell_apart([], 10) == []
+    assert tell_apart(["fc1", "fc1"], 10) == ["fc1", "fc1"]
