@@ -8,6 +8,7 @@ import runpy
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,16 @@ def test_the_commands_run_and_print_what_the_page_shows(example: Example, capsys
             capsys.readouterr()
             assert status(arguments) == 0, command
             printed += capsys.readouterr().out
-    assert [float(n) for n in SHOWN.findall(printed)] == pytest.approx(example.shown, rel=1e-3)
+    found = [float(n) for n in SHOWN.findall(printed)]
+    assert len(found) == len(example.shown)
+    if has_pinned_versions():
+        assert found == pytest.approx(example.shown, rel=1e-3)
+
+
+def has_pinned_versions() -> bool:
+    """Whether random weights are those of the page: other versions of transformers and torch draw others."""
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    return all(version(name).partition("+")[0] == pins[name] for name in ("torch", "transformers"))
 
 
 def test_the_numbers_are_those_of_plain_autograd(example: Example, capsys: pytest.CaptureFixture[str]) -> None:

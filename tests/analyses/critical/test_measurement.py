@@ -251,7 +251,7 @@ def test_attention_runs_in_fused_kernels() -> None:
     steps = Critical().measure(objective)
     _ = objective.reference
     next(steps)  # the gradient, and the pass at the weights
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
         next(steps)
     assert any("flash_attention" in event.key for event in profile.key_averages())
 
