@@ -46,7 +46,8 @@ def density_result(
     grid = np.linspace(low, high, analysis.points)
     density, error = quadrature.smoothed_density(rule, grid, width)
     by_steps = density - quadrature.smoothed_density(half, grid, width)[0]
-    error = np.hypot(error, by_steps)
+    by_rounding = np.abs(np.gradient(density, grid)) * floor  # nodes that are off by the rounding
+    error = np.sqrt(error**2 + by_steps**2 + by_rounding**2)
     band = confidence_band(density, error, len(rule.nodes), width)
     numbers = _numbers(rule, half, floor)
     values: dict[str, Any] = {name: number.value for name, number in numbers.items()}
@@ -67,7 +68,7 @@ def density_result(
         **errors,
         **ends,
         **_below(analysis, rule, floor),
-        **_layers(layers, grid, width),
+        **_layers(layers, grid, width, floor),
         **facts,
     )
 
@@ -103,8 +104,10 @@ def _numbers(rule: QuadratureRule, half: QuadratureRule, floor: float) -> dict[s
     """Integrals over the spectrum with their errors, by the name of their field."""
     # polynomials of so low a degree are integrated exactly: trace and norm have no error of the quadrature
     numbers = {
-        "trace": quadrature.jackknife(rule, quadrature.rule_trace),
-        "frobenius_norm": quadrature.jackknife(rule, quadrature.frobenius_norm),
+        "trace": _trace(rule, floor),
+        "frobenius_norm": quadrature.jackknife(rule, quadrature.frobenius_norm).with_error(
+            _relative_rounding(rule, floor) * quadrature.frobenius_norm(rule)
+        ),
     }
     for name, estimate, number in (
         ("effective_rank", quadrature.jackknife, quadrature.effective_rank),
@@ -118,6 +121,18 @@ def _numbers(rule: QuadratureRule, half: QuadratureRule, floor: float) -> dict[s
     error = float(min(np.hypot(negative.error, undecided), largest_error))
     numbers["negative_mass"] = quadrature.Estimate(negative.value, error)
     return numbers
+
+
+def _trace(rule: QuadratureRule, floor: float) -> Estimate:
+    """The trace; products round each eigenvalue, the more the larger it is."""
+    rounding = _relative_rounding(rule, floor) * quadrature.absolute_sum(rule)
+    return quadrature.jackknife(rule, quadrature.rule_trace).with_error(rounding)
+
+
+def _relative_rounding(rule: QuadratureRule, floor: float) -> float:
+    """The rounding of the products relative to the largest eigenvalue in size."""
+    largest = float(np.nanmax(np.abs(rule.nodes)))
+    return floor / largest if largest else 0.0
 
 
 def _ends(rule: QuadratureRule, floor: float) -> dict[str, Any]:
@@ -139,12 +154,14 @@ def _below(analysis: Density, rule: QuadratureRule, floor: float) -> dict[str, A
     return dict(zip(names, (analysis.below, found.share, found.error, found.low, found.high), strict=True))
 
 
-def _layers(layers: Mapping[ParameterGroup, QuadratureRule], grid: np.ndarray, width: float) -> dict[str, Any]:
+def _layers(
+    layers: Mapping[ParameterGroup, QuadratureRule], grid: np.ndarray, width: float, floor: float
+) -> dict[str, Any]:
     """The columns of the table of layers, largest trace first; nothing without layers."""
     if not layers:
         return {}
     groups, rules = list(layers), list(layers.values())
-    traces = [quadrature.jackknife(rule, quadrature.rule_trace) for rule in rules]
+    traces = [_trace(rule, floor) for rule in rules]
     values = np.array([trace.value for trace in traces])
     arrays = {
         "trace": values,

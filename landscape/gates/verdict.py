@@ -144,7 +144,8 @@ def _function_verdicts(
         return []
     status: Status = "regression" if gap.rises else "warning"
     why, measured = f"this is not the same function: {gap.describe(reference.name)}", (gap.baseline, gap.candidate)
-    return [Verdict(LOSS_METRIC, candidate.name, status, why, OTHER_FUNCTION_FIX, rule, measured=measured)]
+    fix = f"{OTHER_FUNCTION_FIX}; if the change is meant, {reference.accept}"
+    return [Verdict(LOSS_METRIC, candidate.name, status, why, fix, rule, measured=measured)]
 
 
 def baseline_entry(candidate: Entry, baseline: Sequence[Entry], *, alone: bool) -> Entry | None:

@@ -195,3 +195,18 @@ def test_the_steps_leave_no_error_once_they_hold_the_whole_spectrum(classificati
     assert result.quadrature_share == 0
     assert result.band_factor == pytest.approx(1, abs=1e-3)
     assert result.more(1.0) == ""
+
+
+def test_errors_contain_the_rounding_of_float32(classification: Data) -> None:
+    """Rules that hold the whole spectrum have no other error: against float64, over scales of the weights."""
+    for scale in (0.5, 1.0, 2.0, 4.0):
+        net = tanh_net()
+        with torch.no_grad():
+            net[0].weight.mul_(scale)
+        single = landscape.run(Density(probes=4, steps=64), Objective(net, [classification], "cross_entropy"))
+        double = landscape.run(
+            Density(probes=4, steps=64), Objective(net, [classification], "cross_entropy", dtype="float64")
+        )
+        assert abs(single.trace - double.trace) < 3 * single.trace_se < 1e-4 * single.trace
+        assert abs(single.frobenius_norm - double.frobenius_norm) < 3 * single.frobenius_norm_se
+        assert double.trace_se < 1e-3 * single.trace_se

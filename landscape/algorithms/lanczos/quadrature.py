@@ -32,7 +32,11 @@ class Estimate:
     def with_quadrature_error(self, coarser: Estimate) -> Estimate:
         """The same number with an error that includes the quadrature's, from the difference to a coarser rule's."""
         quadrature = SLOWER_DECAY * (self.value - coarser.value)
-        return Estimate(self.value, float(np.hypot(self.error, quadrature)))
+        return self.with_error(quadrature)
+
+    def with_error(self, error: float) -> Estimate:
+        """The same number with an error that includes another, independent one."""
+        return Estimate(self.value, float(np.hypot(self.error, error)))
 
 
 def jackknife(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> Estimate:
@@ -79,6 +83,11 @@ def rule_trace(rule: QuadratureRule) -> float:
     return rule.size * _mean(rule, lambda nodes: nodes)
 
 
+def absolute_sum(rule: QuadratureRule) -> float:
+    """The sum of |lambda|."""
+    return rule.size * _mean(rule, np.abs)
+
+
 def frobenius_norm(rule: QuadratureRule) -> float:
     """The Frobenius norm, sqrt(sum lambda^2)."""
     return float(np.sqrt(rule.size * _mean(rule, lambda nodes: nodes**2)))
@@ -105,7 +114,7 @@ def negative_mass_uncertainty(rule: QuadratureRule, floor: float) -> float:
 
 def effective_rank(rule: QuadratureRule) -> float:
     """The exponential of the entropy of |lambda| / sum |lambda| (Roy and Vetterli 2007)."""
-    total = rule.size * _mean(rule, np.abs)
+    total = absolute_sum(rule)
     if total == 0:
         return 0.0
 
