@@ -19,8 +19,14 @@ MEASURES_OF_SHARPNESS = (
     "trace.trace",
     "density.lambda_max",
     "density.trace",
+    "sharpness.scaled_trace",
     "sharpness.s_avg[0]",
     "flatness.lambda_1",
+)
+OF_SCALED_WEIGHTS = "sharpness."  # how the names of measures begin that do not change when layers are only rescaled
+RESCALING = (
+    "eigenvalues and traces also change where layers are only rescaled, and the function stays: landscape sharpness "
+    "does not"
 )
 RESAMPLED = ("eig", "trace")  # analyses that tell, on request, what another choice of samples would change
 MANY_ERRORS = 100  # beyond which their number says no more
@@ -93,7 +99,9 @@ class SideBySide:
 
     def meanings(self) -> list[str]:
         """In which measures of sharpness each other checkpoint is flatter or sharper than the first, beyond errors."""
-        return [said for place, label in enumerate(self.labels) if place and (said := self._meaning(place, label))]
+        found = [said for place, label in enumerate(self.labels) if place and (said := self._meaning(place, label))]
+        scaled = any(row.metric.startswith(OF_SCALED_WEIGHTS) for row in self.rows)
+        return [*found, *([RESCALING] if found and not scaled else [])]
 
     def _meaning(self, place: int, label: str) -> str:
         """The measures that differ from those of the first by more than their errors; "" if none is known to."""

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from landscape.side_by_side import Cell, Row, SideBySide
-from landscape.side_by_side.table import apart_from
+from landscape.side_by_side.table import RESCALING, apart_from
 
 HOSTILE = SideBySide(
     ("<b>a</b>", "b|c"),
@@ -151,7 +151,8 @@ def test_what_is_flatter_beyond_errors_is_said_of_measures_of_sharpness_alone() 
     ]
     both = (*rows[:1], row("trace.trace", 7.0))
     assert SideBySide(("a", "b"), both).meanings() == [
-        f"b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, {BEYOND}: eig and trace {ADVICE}"
+        f"b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, {BEYOND}: eig and trace {ADVICE}",
+        RESCALING,
     ]
     assert SideBySide(("a", "b"), rows[2:]).meanings() == []
 
@@ -197,7 +198,8 @@ def test_a_verdict_says_which_errors_it_has_seen(by_samples: tuple[float | None,
         Row(name, "", (Cell(1.0), Cell(2.0, 0.1, 1.0, 50.0, in_data_errors=of_data)))
         for name, of_data in zip(names, by_samples, strict=True)
     ]
-    (found,) = SideBySide(("a", "b"), tuple(rows)).meanings()
+    found, rescaling = SideBySide(("a", "b"), tuple(rows)).meanings()
+    assert rescaling == RESCALING
     assert found == f"b is sharper by eig.eigenvalues[0], trace.trace than a, {sentence}"
 
 
