@@ -224,7 +224,7 @@ def _conclude(trackers: Sequence[Tracker], tracking: Tracking) -> int:
         _draw(tracker, tracking)
         for moment in tracker.history.moments:
             if moment.trouble:
-                say(f"{moment.checkpoint}: {moment.trouble}")
+                tracker.note(f"{moment.checkpoint}: {moment.trouble}")
     troubled = any(moment.trouble for history in histories for moment in history.moments)
     return EXIT_INCONCLUSIVE if troubled else 0
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MORE_PRODUCTS = "the same command with a larger --max-products resumes it, or a larger --tol with --restart"
 MORE_PASSES = "--dtype float64 if the wanted values are tiny, a larger --max-basis (passes for a block), or --tol"
+NAMED_POPULATIONS = 3  # that make most of the largest eigenvalue, in a remark
 UNCONFIRMED = "not confirmed: no second start looked for a skipped eigenvalue"
 
 
@@ -219,7 +220,18 @@ class EigResult(PopulationColumns):
             return []
         order = self.population_eigenvalue.argsort()
         high, low = (f"{self.population[place]} ({self.population_eigenvalue[place]:.4g})" for place in order[[-1, 0]])
-        return [f"the sharpest population is {high}, the flattest {low}", *self.gradient_remarks()]
+        extremes = f"the sharpest population is {high}, the flattest {low}"
+        return [extremes, *self._about_leading(), *self.gradient_remarks()]
+
+    def _about_leading(self) -> list[str]:
+        """Which population makes most of the largest eigenvalue: its share times v'Hv of its matrix, over lambda."""
+        along, shares = self.population_along, self.population_share
+        if along is None or shares is None or self.population is None or not self.eigenvalues[0] > 0:
+            return []
+        parts = shares * along[:, 0] / self.eigenvalues[0]
+        order = parts.argsort()[::-1][:NAMED_POPULATIONS]
+        named = ", ".join(f"{self.population[place]} {100 * parts[place]:.2g} %" for place in order)
+        return [f"lambda_1 is made by {named} (share of the population times v'Hv of its matrix)"]
 
     def _data_remarks(self) -> list[str]:
         """The errors of rank 0 by the data and by the algorithm, and its bias by the number of samples."""

@@ -94,7 +94,7 @@ class Tracker:
         except (Interrupted, _OtherMeasurementError):
             raise
         except LandscapeError as error:
-            self.say(f"{name}: {error.what}")
+            self.note(f"{name}: {error.what}")
             known = digest_of_file(path) if error.exit_code == EXIT_INCONCLUSIVE else ""  # others are tried again
             self.history = self.history.with_results(step, name, {}, {}, sha256=known, trouble=error.what)
         self._save_if_due()

@@ -90,6 +90,10 @@ def test_the_sharpest_population_and_conflicts_are_said(result: landscape.analys
     sharpest = result.population[int(np.argmax(result.population_eigenvalue))]
     assert f"the sharpest population is {sharpest}" in remarks
     assert "gradients conflict in" in remarks
+    parts = result.population_share * result.population_along[:, 0] / result.eigenvalues[0]
+    first = result.population[int(np.argmax(parts))]
+    assert f"lambda_1 is made by {first} {100 * parts.max():.2g} %" in remarks
+    assert parts.sum() == pytest.approx(1, rel=1e-3)
 
 
 def test_a_loss_that_depends_on_its_batch_is_not_taken_apart() -> None:

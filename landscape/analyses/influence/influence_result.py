@@ -15,6 +15,7 @@ from landscape.fields import Gauge, array, scalar
 if TYPE_CHECKING:
     import numpy as np
 
+WHOLE = 0.9  # of the parameters: beyond it what scores leave out is small
 AGREEING = 0.9  # rank correlation at two dampings from which ranks are called independent of the damping
 STATIONARY = 0.1  # norm of the mean gradient, relative to the samples', from which a net is at no minimum
 
@@ -222,10 +223,18 @@ class InfluenceResult(Result):
     def _approximation(self) -> list[str]:
         if self.tol is not None:
             return []
+        left_out = (
+            [
+                f"the scores leave out {100 * (1 - self.covered):.2g} % of the parameters, which have no Kronecker factors"
+            ]
+            if self.covered is not None and self.covered < WHOLE
+            else []
+        )
         found = f"residual {self.worst_residual:.2g}" if math.isfinite(self.worst_residual) else "residual not known"
         return [
             f"these are the scores of Kronecker factors, not of the matrix itself: under that, their solutions have "
-            f"{found} (--inverse cg solves to 1e-3)"
+            f"{found} (--inverse cg solves to 1e-3)",
+            *left_out,
         ]
 
     def _ranks(self) -> list[str]:

@@ -52,10 +52,12 @@ def samples_by_name(analysis: Influence, objective: Objective, reference: str, f
 
 def require_apart(members: NamedSamples, others: NamedSamples) -> None:
     """Raises UsageError if samples of both are the same: one cannot be trained on and not."""
-    common = set(sample_digests(members.objective)) & set(sample_digests(others.objective))
+    scored = set(sample_digests(members.objective))
+    common = [str(place) for place, one in enumerate(sample_digests(others.objective)) if one in scored]
     if common:
         raise UsageError(
-            f"{len(common)} of the samples that --non-members names are among the training samples that are scored",
+            f"of the samples that --non-members names these are among the training samples that are scored: "
+            f"{listing(common)} (counted from 0)",
             fix="--non-members with samples that the net was not trained on, such as held-out",
         )
 

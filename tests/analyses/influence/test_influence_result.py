@@ -86,6 +86,14 @@ def test_factors_that_miss_are_no_trouble_and_a_remark() -> None:
     assert "residual not known" in result_of(self_influence=np.ones(4)).remarks()[0]
 
 
+@pytest.mark.parametrize(("covered", "left_out"), [(0.48, "52 %"), (0.95, ""), (None, "")])
+def test_parameters_that_scores_leave_out_are_told(covered: float | None, left_out: str) -> None:
+    remarks = result_of(**{**SCORES, "tol": None, "covered": covered}).remarks()
+    said = [remark for remark in remarks if "leave out" in remark]
+    assert len(said) == bool(left_out)
+    assert all(f"leave out {left_out} of the parameters" in remark for remark in said)
+
+
 @pytest.mark.parametrize(
     ("changes", "worst"),
     [
