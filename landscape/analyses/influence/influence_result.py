@@ -224,9 +224,7 @@ class InfluenceResult(Result):
         if self.tol is not None:
             return []
         left_out = (
-            [
-                f"the scores leave out {100 * (1 - self.covered):.2g} % of the parameters, which have no Kronecker factors"
-            ]
+            [f"the scores leave out {100 * (1 - self.covered):.2g} % of the parameters, without Kronecker factors"]
             if self.covered is not None and self.covered < WHOLE
             else []
         )
