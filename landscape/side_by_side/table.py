@@ -198,7 +198,8 @@ def _sources_of_error(differences: Mapping[str, Cell]) -> str:
         return "the algorithm and of the choice of samples"
     missing = dict.fromkeys(name.partition(".")[0] for name in differences if name not in asked)
     resampled = [name for name in missing if name in RESAMPLED]
-    advice = f": {' and '.join(resampled)} with --resample 20 tell whether others would say so" if resampled else ""
+    tell = "tells" if len(resampled) == 1 else "tell"
+    advice = f": {' and '.join(resampled)} with --resample 20 {tell} whether others would say so" if resampled else ""
     return f"the algorithm on these samples{advice}"
 
 

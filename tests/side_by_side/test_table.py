@@ -187,7 +187,7 @@ def test_what_by_samples_means_is_a_note_where_it_stands() -> None:
             (2.9, -5.0),
             "beyond the errors of the algorithm; other samples might say otherwise of eig.eigenvalues[0]",
         ),
-        ((4.0, None), f"{BEYOND}: trace {ADVICE}"),
+        ((4.0, None), f"{BEYOND}: trace {ADVICE}".replace(" tell ", " tells ")),
         ((None, None), f"{BEYOND}: eig and trace {ADVICE}"),
     ],
     ids=["both", "one-unsure", "one-unknown", "unknown"],
