@@ -157,18 +157,16 @@ def _adam_entries(
 
 
 def _names_by_shape(state: Mapping[str, Any], names: list[str], parameters: Mapping[str, Tensor]) -> list[str]:
-    """The names in the order of the groups' numbers, if no shape is in two groups; else none.
+    """The names in the order of the groups' numbers, if no shape is in two groups; else more names than numbers.
 
     Each group has its parameters in the order of the model: matrices with weight decay, vectors without, are the usual
-    two groups.
+    two groups. None if a parameter never had a gradient, and so has no known shape.
     """
     groups = [[state["state"].get(number) for number in group["params"]] for group in state["param_groups"]]
-    if any(one is None for group in groups for one in group):  # one that never had a gradient has no known shape
+    if any(one is None for group in groups for one in group):
         return []
-    shapes = [[tuple(one["exp_avg_sq"].shape) for one in group] for group in groups]
-    found = [[name for name in names if tuple(parameters[name].shape) in set(group)] for group in shapes]
-    fits = [[tuple(parameters[name].shape) for name in group] for group in found] == shapes
-    return [name for group in found for name in group] if fits else []
+    shapes = [{tuple(one["exp_avg_sq"].shape) for one in group} for group in groups]
+    return [name for group in shapes for name in names if tuple(parameters[name].shape) in group]
 
 
 def _entries(state: Mapping[str, Any], names: list[str]) -> dict[str, AdamEntry]:

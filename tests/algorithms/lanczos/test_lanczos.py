@@ -354,6 +354,35 @@ def test_a_gap_counts_only_beyond_the_neighbor_s_own_residual() -> None:
     assert bounds[0] == pytest.approx(0.19)
 
 
+@pytest.mark.parametrize(
+    ("other", "residual", "bound"),
+    [(0.5, 1e-5, 1e-6), (0.9995, 1e-5, 1e-3), (0.9, 0.02, 1e-3), (0.9, 1e-3, 1e-6)],
+    ids=["far", "copy", "open", "excluded"],
+)
+def test_the_tolerance_is_the_bound_unless_a_neighbor_is_excluded(other: float, residual: float, bound: float) -> None:
+    """A locked value 1 beside the best one of the search, at a tolerance of 1e-3."""
+    state = LanczosState(
+        basis=torch.eye(6, dtype=torch.float64),
+        locked_values=np.array([1.0]),
+        locked_residuals=np.array([1e-5]),
+        projected=np.array([[other]]),
+        coupling=np.array([[residual]]),
+        leakage=np.zeros((1, 1)),
+        rounding=0.0,
+        scale=1.0,
+        products=9,
+        block=1,
+        cycle=1,
+        cycle_products=1,
+        search_products=1,
+        value_history=np.zeros((0, 1)),
+        residual_history=np.zeros((0, 1)),
+    )
+    wanted = WantedPairs(1)
+    found = error_bounds(ritz_pairs(state, wanted), state, wanted)[0]
+    assert (found == pytest.approx(bound)) if bound == 1e-3 else (found < bound)
+
+
 def test_giving_up_returns_what_is_known() -> None:
     wanted = WantedPairs(5)
     state, pairs = solve(symmetric(np.linspace(0, 1, 100)), wanted, max_products=7)
