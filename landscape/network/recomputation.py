@@ -29,8 +29,12 @@ class _PlainForward:
         return function(*arguments)
 
 
-# two private names of torch.utils.checkpoint, the same since torch 2.1; a torch without them keeps its checkpoints
-REPLACEMENTS = {"_checkpoint_without_reentrant_generator": _no_recomputation, "CheckpointFunction": _PlainForward}
+# private names of torch.utils.checkpoint since torch 2.1, and since 2.14 (impl); a torch without them keeps checkpoints
+REPLACEMENTS = {
+    "_checkpoint_without_reentrant_generator": _no_recomputation,
+    "_checkpoint_without_reentrant_generator_impl": _no_recomputation,
+    "CheckpointFunction": _PlainForward,
+}
 
 
 def _replace() -> Callable[[], None]:

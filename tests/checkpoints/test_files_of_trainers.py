@@ -42,6 +42,7 @@ def batches():
     generator = torch.Generator().manual_seed(1)
     return [(torch.randn(9, 4, generator=generator), torch.arange(9) % 3)]
 """
+POSIX_PATH = f"{pathlib.PosixPath.__module__}.PosixPath"  # another module since Python 3.13
 
 
 def net() -> nn.Module:
@@ -161,7 +162,7 @@ TRAINERS: dict[str, tuple[Callable[..., dict[str, Any]], str, set[str]]] = {
     "lightning": (
         lightning,
         "state_dict",
-        {"mytrain.Config", "torch.nn.modules.container.Sequential", "pathlib.PosixPath"},
+        {"mytrain.Config", "torch.nn.modules.container.Sequential", POSIX_PATH},
     ),
     "script": (
         script,

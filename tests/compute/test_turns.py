@@ -68,7 +68,7 @@ def batches():
 
 def step_in(folder: Path) -> None:
     """Loads a checkpoint whose data function looks at torch's default."""
-    file = folder / "net.py"
+    file = folder / "net_in_turns.py"
     file.write_text(FILE)
     net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
     torch.save(net.state_dict(), folder / "net.pt")

@@ -156,9 +156,9 @@ def test_another_model_under_the_same_name_is_refused_by_the_loss(
     folder.mkdir()
 
     def track(activation: str) -> History:
-        file = tmp_path / "net.py"
+        file = tmp_path / "net_of_run.py"
         file.write_text(MODEL.format(activation=activation))
-        monkeypatch.delitem(sys.modules, "net", raising=False)
+        monkeypatch.delitem(sys.modules, "net_of_run", raising=False)
         return landscape.track(
             folder, output=output, loss="cross_entropy", model=f"{file}:build", data=f"{file}:batches"
         )
@@ -196,11 +196,11 @@ def test_the_edge_has_the_momentum_of_the_optimizer_in_the_checkpoint(tmp_path: 
     torch.manual_seed(1)
     net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.GELU(), torch.nn.Linear(4, 3))
     descent = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    (tmp_path / "net.py").write_text(MODEL.format(activation="GELU"))
+    (tmp_path / "net_of_run.py").write_text(MODEL.format(activation="GELU"))
     for step in (1, 2):
         descent.param_groups[0]["lr"] = 0.1 / step
         torch.save({"model": net.state_dict(), "optimizer": descent.state_dict()}, tmp_path / f"step-{step}.pt")
-    named = {"model": f"{tmp_path / 'net.py'}:build", "data": f"{tmp_path / 'net.py'}:batches"}
+    named = {"model": f"{tmp_path / 'net_of_run.py'}:build", "data": f"{tmp_path / 'net_of_run.py'}:batches"}
     for rate in (0.1, "checkpoint"):
         history = landscape.track(
             [tmp_path / f"step-{step}.pt" for step in (1, 2)], learning_rate=rate, loss="cross_entropy", **named

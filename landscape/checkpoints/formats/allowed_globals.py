@@ -58,7 +58,8 @@ FORBIDDEN = {
             *(f"{kind}{form}" for kind in ("exec", "spawn") for form in ("l", "le", "lp", "lpe", "v", "ve", "vp")),
         )
     ),
-    *("pickle.load", "pickle.loads", "_pickle.load", "_pickle.loads", "marshal.loads", "ctypes.CDLL", "io.open"),
+    *("pickle.load", "pickle.loads", "_pickle.load", "_pickle.loads", "marshal.loads", "ctypes.CDLL"),
+    *("io.open", "_io.open", "io.FileIO", "_io.FileIO"),
     *("torch.load", "torch.storage._load_from_bytes", "torch.serialization.load", "torch.jit.load", "torch.hub.load"),
     *(f"commands.{function}" for function in ("Popen", "run", "call", "check_call", "check_output", "getoutput")),
     *("sys.exit", "sys.settrace", "sys.setprofile", "requests.api.get", "urllib.request.urlopen"),
