@@ -37,7 +37,7 @@ def test_a_number_that_its_standard_error_hides_is_not_determined(error: float) 
     assert "not determined" not in with_error(0.3, error, bound=True)
 
 
-@pytest.mark.parametrize("error", [None, 0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("error", [None, 0.0, float("nan")])
 def test_without_an_error_a_number_has_four_digits(error: float | None) -> None:
     assert with_error(0.0666694, error) == "0.06667"
 
@@ -73,3 +73,9 @@ def test_what_is_written_is_within_the_error_s_last_digit(value: float, error: f
 def test_standard_errors_are_told_from_bounds_by_their_names() -> None:
     assert all(map(is_standard_error, ("llc_se", "standard_error", "layer_standard_error", "data_standard_errors")))
     assert not any(map(is_standard_error, ("", "residuals", "error_bounds", "layer_residual")))
+
+
+def test_an_infinite_error_is_no_missing_one() -> None:
+    """Such as that of a step without an upper end: the number is the least certain of all."""
+    assert with_error(18.6355, float("inf")) == "18.64 ± inf (not determined)"
+    assert with_error(0.25, float("inf"), percent=True) == "25 % ± inf (not determined)"
