@@ -72,7 +72,7 @@ def _draw_lines(history: History, name: str, title: str, axes: Axes) -> None:
     bars = None if errors is None else errors.reshape(table.shape)
     labels = _labels(history, name, table.shape[1])
     for place in range(min(table.shape[1], MAX_LINES)):
-        drawn = None if bars is None else np.nan_to_num(np.abs(bars[:, place]))
+        drawn = None if bars is None else bar_lengths(table[:, place], bars[:, place])
         _draw_series(axes, history.steps, table[:, place], drawn, place, labels[place])
     _set_scale(axes, table)
     set_label(axes, "y", title + (" (bars: standard error)" if bars is not None else ""))
@@ -83,7 +83,7 @@ def _draw_eigenvalues(history: History, axes: Axes) -> None:
     """The eigenvalues, largest first, with the edge of stability where the learning rate is known."""
     values, errors = history["eig.eigenvalues"], history.error_of("eig.eigenvalues")
     for rank in range(min(values.shape[1], MAX_LINES)):
-        bars = None if errors is None else np.nan_to_num(np.abs(errors[:, rank]))
+        bars = None if errors is None else bar_lengths(values[:, rank], errors[:, rank])
         _draw_series(axes, history.steps, values[:, rank], bars, rank, rf"$\lambda_{{{rank + 1}}}$")
     scaled = [values]
     if "edge" in history:
@@ -115,6 +115,13 @@ def _draw_cosines(history: History, axes: Axes) -> None:
     axes.set_ylim(-0.03, 1.05)
     set_label(axes, "y", "|cosine| with the checkpoint before")
     set_heading(axes, "eigenvectors")
+
+
+def bar_lengths(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """The lengths of error bars `(T,)`: none for an unknown error; an infinite one is as long as the largest value."""
+    finite = np.abs(values[np.isfinite(values)])
+    lengths: np.ndarray = np.nan_to_num(np.abs(errors), nan=0.0, posinf=float(finite.max(initial=0.0)))
+    return lengths
 
 
 def _draw_series(
@@ -159,7 +166,7 @@ def draw_runs(histories: Sequence[History], labels: Sequence[str], axes: Sequenc
     for (name, place), one in zip(together(histories), axes, strict=True):
         for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
             values, errors = series(history, name, place)
-            bars = None if errors is None else np.nan_to_num(np.abs(errors))
+            bars = None if errors is None else bar_lengths(values, errors)
             _draw_series(one, history.steps, values, bars, number, shorten(label))
             if name == "eig.eigenvalues" and "edge" in history:
                 one.plot(

@@ -97,3 +97,9 @@ def test_nothing_in_common_is_no_picture(tmp_path: Path) -> None:
             [made(), History().with_values(0, "a", {"x": 1.0})], tmp_path / "two.png", labels=["a", "b"]
         )
     assert not figures.drawn(History())
+
+
+def test_an_infinite_error_is_a_long_bar_and_no_overflow() -> None:
+    values, errors = np.array([1.0, 40.0, np.nan, 2.0, 3.0]), np.array([0.1, np.inf, np.inf, np.nan, 90.0])
+    assert figure.bar_lengths(values, errors).tolist() == [0.1, 40.0, 40.0, 0.0, 90.0]
+    assert figure.bar_lengths(np.full(2, np.nan), np.full(2, np.inf)).tolist() == [0.0, 0.0]
