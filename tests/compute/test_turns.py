@@ -19,7 +19,7 @@ import landscape
 from landscape.compute.turns import take_turn
 
 Data = tuple[Tensor, Tensor]
-WAIT = 0.3  # seconds for another thread to step in between, which it must not
+WAIT = 1.5  # seconds for another thread to step in between, which it must not
 
 
 class Meeting:
@@ -47,8 +47,7 @@ class Meeting:
         return Waiting()
 
     def look(self) -> None:
-        """What tensors are by default, as soon as the other thread is at work."""
-        assert self.at_work.wait(30)
+        """What tensors are by default, while the other thread is at work, or after it."""
         self.default_dtypes.append(torch.get_default_dtype())
         self.seen.set()
 
@@ -66,12 +65,13 @@ def batches():
 """
 
 
-def step_in(folder: Path) -> None:
-    """Loads a checkpoint whose data function looks at torch's default."""
+def step_in(folder: Path, meeting: Meeting) -> None:
+    """Loads a checkpoint whose data function looks at torch's default, as soon as the other thread is at work."""
     file = folder / "net_in_turns.py"
     file.write_text(FILE)
     net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
     torch.save(net.state_dict(), folder / "net.pt")
+    assert meeting.at_work.wait(60)
     landscape.load(folder / "net.pt", model=f"{file}:build", data=f"{file}:batches", loss="cross_entropy")
 
 
@@ -95,7 +95,7 @@ def test_what_another_thread_loads_is_made_as_without_this_one(
     else:
         task = work
     with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(task), pool.submit(step_in, tmp_path)]
+        both = [pool.submit(task), pool.submit(step_in, tmp_path, meeting)]
         for one in both:
             one.result(60)
     assert meeting.default_dtypes == [torch.float32]
