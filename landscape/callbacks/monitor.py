@@ -87,7 +87,8 @@ class Monitor:
         self._objective, self._given = MovingObjective(data, loss, options), frozenset(options)
         self._loggers = log_functions(logger)
         self.optimizer = optimizer
-        self._edge = EdgeOfStability.of_run(self.analyses, CHECKPOINT, None)
+        preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in self.analyses)
+        self._edge = EdgeOfStability.of(CHECKPOINT, preconditioned=preconditioned)
         self._last_step: int | None = None
         self._said: set[str] = set()
 
@@ -126,8 +127,7 @@ class Monitor:
 
     def follow(self, optimizer: Any) -> None:
         """Takes the optimizer of the training framework, if one of the analyses needs it and none was given."""
-        preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in self.analyses)
-        if self.optimizer is None and preconditioned and "preconditioner" not in self._given:
+        if self.optimizer is None and self._edge.preconditioned and "preconditioner" not in self._given:
             self.optimizer = optimizer
 
     @property
@@ -180,7 +180,7 @@ class Monitor:
 
     def _add_edge(self, step: int) -> None:
         """Adds the optimizer's learning rate and its edge of stability at a step, if they are known."""
-        if self.optimizer is None or self._edge is None:
+        if self.optimizer is None:
             return
         numbers = optimizer_groups(self.optimizer.state_dict())
         for note in self._edge.notes(step, numbers, f"step {step}"):

@@ -22,7 +22,7 @@ def ritz_pairs(state: LanczosState, wanted: WantedPairs, *, only_converged: bool
     repeated eigenvalue would replace each other forever.
     """
     candidates = state.candidates
-    margin = np.maximum(wanted.tol * np.abs(candidates.values), state.floor)
+    margin = _margins(candidates, state, wanted)
     handicap = np.where(candidates.own, margin, 0.0) if state.locked else np.zeros(len(margin))
     eligible = np.arange(len(margin))
     if only_converged:
@@ -63,7 +63,7 @@ def is_gap_open(state: LanczosState, wanted: WantedPairs) -> bool:
     One start finds one vector in the space of a cluster, and a value in between: its residual does not tell.
     """
     others, pairs = rivals(state, wanted), ritz_pairs(state, wanted)
-    unsure = others.residuals > _margins(others, state, wanted)
+    unsure = ~below_tolerance(others.residuals, others.values, state, wanted.tol)
     return bool((_near(pairs, others, state, wanted) & unsure[None, :]).any())
 
 
@@ -75,7 +75,7 @@ def final_pairs(state: LanczosState, wanted: WantedPairs) -> Candidates:
     pairs, others = ritz_pairs(state, wanted), rivals(state, wanted)
     if pairs.own.any() or not len(others.values):
         return rayleigh_ritz(pairs, state, wanted)
-    known = others.residuals <= _margins(others, state, wanted)
+    known = below_tolerance(others.residuals, others.values, state, wanted.tol)
     others = others[known & _near(pairs, others, state, wanted).any(axis=0)]
     if not len(others.values):
         return pairs
@@ -152,7 +152,7 @@ def error_bounds(pairs: Candidates, state: LanczosState, wanted: WantedPairs) ->
     sharper = np.divide(pairs.residuals**2, gap, out=np.full_like(gap, np.inf), where=gap > 0)
     bounds: np.ndarray = np.minimum(true_residuals(pairs.residuals, state), sharper + state.noise)
     margins = _margins(pairs, state, wanted)
-    known = candidates.residuals <= _margins(candidates, state, wanted)
+    known = below_tolerance(candidates.residuals, candidates.values, state, wanted.tol)
     in_cluster = (_near(pairs, candidates, state, wanted) & known[None, :] & ~itself).any(axis=1)
     others = rivals(state, wanted)
     apart = np.abs(pairs.coefficients @ others.coefficients.T) <= np.sqrt(1 / 2)

@@ -330,25 +330,34 @@ class TestRefined:
         assert pairs.residuals == pytest.approx([0.1])
 
 
-def test_a_gap_counts_only_beyond_the_neighbor_s_own_residual() -> None:
-    """Two values closer than their residuals: r^2 / gap would promise more than is known."""
-    state = LanczosState(
+def state_of(
+    projected: np.ndarray, coupling: np.ndarray, locked: list[tuple[float, float]] | None = None
+) -> LanczosState:
+    """A state of six parameters, with locked values and their residuals, from which nothing leaks."""
+    known = np.array(locked or []).reshape(-1, 2)
+    count, active = len(known), len(projected)
+    return LanczosState(
         basis=torch.eye(6, dtype=torch.float64),
-        locked_values=np.zeros(0),
-        locked_residuals=np.zeros(0),
-        projected=np.diag([1.0, 1.2]),
-        coupling=np.array([[0.1], [0.19]]),
-        leakage=np.zeros((0, 2)),
+        locked_values=known[:, 0],
+        locked_residuals=known[:, 1],
+        projected=projected,
+        coupling=coupling,
+        leakage=np.zeros((count, active)),
         rounding=0.0,
         scale=1.0,
-        products=2,
+        products=active,
         block=1,
-        cycle=0,
-        cycle_products=2,
-        search_products=0,
+        cycle=int(count > 0),
+        cycle_products=active,
+        search_products=active * (count > 0),
         value_history=np.zeros((0, 2)),
         residual_history=np.zeros((0, 2)),
     )
+
+
+def test_a_gap_counts_only_beyond_the_neighbor_s_own_residual() -> None:
+    """Two values closer than their residuals: r^2 / gap would promise more than is known."""
+    state = state_of(np.diag([1.0, 1.2]), np.array([[0.1], [0.19]]))
     bounds = error_bounds(ritz_pairs(state, WantedPairs(2)), state, WantedPairs(2))  # ranked from the largest down
     assert bounds[1] == pytest.approx(0.1)  # not 0.1^2 / 0.2
     assert bounds[0] == pytest.approx(0.19)
@@ -361,23 +370,7 @@ def test_a_gap_counts_only_beyond_the_neighbor_s_own_residual() -> None:
 )
 def test_the_tolerance_is_the_bound_unless_a_neighbor_is_excluded(other: float, residual: float, bound: float) -> None:
     """A locked value 1 beside the best one of the search, at a tolerance of 1e-3."""
-    state = LanczosState(
-        basis=torch.eye(6, dtype=torch.float64),
-        locked_values=np.array([1.0]),
-        locked_residuals=np.array([1e-5]),
-        projected=np.array([[other]]),
-        coupling=np.array([[residual]]),
-        leakage=np.zeros((1, 1)),
-        rounding=0.0,
-        scale=1.0,
-        products=9,
-        block=1,
-        cycle=1,
-        cycle_products=1,
-        search_products=1,
-        value_history=np.zeros((0, 1)),
-        residual_history=np.zeros((0, 1)),
-    )
+    state = state_of(np.array([[other]]), np.array([[residual]]), locked=[(1.0, 1e-5)])
     wanted = WantedPairs(1)
     found = error_bounds(ritz_pairs(state, wanted), state, wanted)[0]
     assert (found == pytest.approx(bound)) if bound == 1e-3 else (found < bound)
